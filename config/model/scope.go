@@ -1,0 +1,53 @@
+package model
+
+import (
+	"time"
+
+	"tollgate/config/unit"
+)
+
+// Dim is one level at which limits and budgets apply. Adding a level is adding
+// a row here and where its limits are looked up, not a mechanism.
+type Dim uint8
+
+// The levels, as they appear in refusals and headers.
+const (
+	DimKey Dim = iota + 1
+	DimUser
+	DimTeam
+	DimMember
+	DimOrganization
+	DimEndUser
+	DimTag
+	DimModelPerKey
+	DimModelPerTeam
+	DimDeployment
+	DimProvider
+	DimProxy
+)
+
+var dimNames = [...]string{"", "api_key", "user", "team", "team_member", "organization", "end_user", "tag",
+	"model_per_key", "model_per_team", "deployment", "provider", "proxy"}
+
+// String is LiteLLM's name of the level, as in x-ratelimit-{scope}-….
+func (d Dim) String() string {
+	if int(d) < len(dimNames) {
+		return dimNames[d]
+	}
+	return "unknown"
+}
+
+// Scope names what a limit or a budget belongs to: a level and an id in it.
+// For DimModelPerKey the id is the key's hash, "\x1f" and the model group.
+type Scope struct {
+	Dim Dim    `json:"dim"`
+	ID  string `json:"id"`
+}
+
+// BudgetDef is a budget as the bank needs it.
+type BudgetDef struct {
+	Limit  unit.Money
+	Window unit.Window
+	Anchor time.Time // start of counting for windows that no calendar fixes
+	Soft   bool      // LiteLLM's check-after way: spend is recorded, not reserved
+}

@@ -1,0 +1,42 @@
+// Package price turns what a provider counted into money: the canonical usage
+// record, the price book and the arithmetic. It is the only place where a cost
+// comes from, and it never invents one: a model without a price is said to be
+// unpriced.
+package price
+
+// Usage is the canonical count of one call. All counts are >= 0. Input is
+// split without overlap; OutReasoning and OutAudio are parts of OutTotal.
+// Bills are made from this record only, never from a converted usage object:
+// that is how cached tokens get billed twice.
+type Usage struct {
+	InUncached   int64  `json:"in_uncached"`
+	CacheRead    int64  `json:"cache_read,omitempty"`
+	CacheWrite5m int64  `json:"cache_write_5m,omitempty"` // also writes of unnamed lifetime
+	CacheWrite1h int64  `json:"cache_write_1h,omitempty"`
+	InAudio      int64  `json:"in_audio,omitempty"`
+	InImage      int64  `json:"in_image,omitempty"`
+	OutTotal     int64  `json:"out_total"`
+	OutReasoning int64  `json:"out_reasoning,omitempty"`
+	OutAudio     int64  `json:"out_audio,omitempty"`
+	OutImage     int64  `json:"out_image,omitempty"`
+	PredAccepted int64  `json:"pred_accepted,omitempty"`
+	PredRejected int64  `json:"pred_rejected,omitempty"`
+	WebSearches  int64  `json:"web_searches,omitempty"`
+	ServiceTier  string `json:"service_tier,omitempty"` // as served: default, flex, priority, batch, …
+	Speed        string `json:"speed,omitempty"`        // Anthropic: standard, fast
+	Geo          string `json:"inference_geo,omitempty"`
+	// Known is false while no provider has said anything; zero counts with
+	// Known set are the provider's word and are billed as zero.
+	Known bool `json:"known"`
+	// Estimated marks counts that are ours, from bytes or text, because the
+	// provider gave none.
+	Estimated bool `json:"estimated,omitempty"`
+}
+
+// Prompt is the whole input in OpenAI's sense: cached tokens included.
+func (u *Usage) Prompt() int64 {
+	return u.InUncached + u.CacheRead + u.CacheWrite5m + u.CacheWrite1h + u.InAudio + u.InImage
+}
+
+// Total is input plus output.
+func (u *Usage) Total() int64 { return u.Prompt() + u.OutTotal }

@@ -1,0 +1,89 @@
+// Package store is the node's durable ledger: the only place where a finished
+// request is written on the request's way. Everything else (queries, PostgreSQL,
+// callbacks) reads it behind a durable cursor.
+package store
+
+import (
+	"time"
+
+	"tollgate/config/model"
+	"tollgate/config/price"
+	"tollgate/config/unit"
+)
+
+// CallID is a call's 16-byte identity; its text form is a UUID.
+type CallID [16]byte
+
+// Charge is one budget that a call counts against: the window it was admitted
+// in and, in an intent, the most it may cost.
+type Charge struct {
+	Scope  model.Scope
+	Window int64 // start of the window, Unix seconds; 0 for endless
+}
+
+// Intent is what must be known of a call if the process dies before the call is
+// settled. It is durable before the upstream hears of the call.
+type Intent struct {
+	CallID     CallID
+	At         time.Time
+	Max        unit.Money // charged in full if the call is never settled
+	Key        string     // key hash
+	User       string
+	Team       string
+	EndUser    string
+	Group      string
+	CallType   string
+	Deployment string
+	Charges    []Charge
+}
+
+// Status of an entry.
+const (
+	Success      = "success"
+	Failure      = "failure"
+	ClientClosed = "client_closed" // answered in part: the client left
+	Interrupted  = "interrupted"   // the process died: charged at its maximum
+)
+
+// Entry is one finished call. Fields follow LiteLLM's SpendLogs; query turns
+// them into its rows.
+type Entry struct {
+	Seq        uint64 // set by Settle: incarnation in the high 24 bits, counter below
+	CallID     CallID
+	RequestID  string // provider's id, or "" for the call id
+	CallType   string // acompletion, atext_completion, aembedding, anthropic_messages
+	Status     string
+	Start, End time.Time
+	FirstToken time.Time // zero unless streamed
+
+	Key, KeyAlias         string // key hash; litellm_proxy_master_key for the master key
+	User, Team, TeamAlias string
+	Organization          string
+	EndUser               string
+	RequestUser           string // body user, for spend_logs.user_column
+	Group                 string // model group asked for
+	Model                 string // model sent upstream, provider prefix added
+	ModelID               string // deployment id
+	Provider              string
+	APIBase               string
+	Region                string
+	IP                    string
+	Session               string
+	Tags                  []string
+	Metadata              []byte // client's metadata object, reserved names stripped
+
+	Usage                               price.Usage
+	RawUsage                            []byte
+	Cost                                price.Cost
+	Charges                             []Charge
+	Max                                 unit.Money // what was reserved
+	Attempts                            int
+	Fallbacks                           int
+	Stream                              bool
+	CacheHit                            string
+	ErrorClass, ErrorCode, ErrorMessage string
+	Note                                string // "unpriced", "charged at maximum after a crash", …
+
+	// Bodies, kept only when the settings say so; stored apart from the entry.
+	Messages, Response, Request []byte
+}

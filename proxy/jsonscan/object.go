@@ -1,0 +1,4 @@
+package jsonscan
+
+// Object is the index of one JSON object.
+type Object struct{}
