@@ -1,0 +1,135 @@
+package state
+
+import (
+	"strings"
+	"time"
+
+	"tollgate/config/model"
+	"tollgate/config/unit"
+)
+
+// BudgetOf is the budget of a scope as the state has it now, or false when the
+// scope has none. The budget bank and the proxy path both ask here, so that a
+// limit means the same to who grants and to who spends.
+func (s *Snapshot) BudgetOf(sc model.Scope) (model.BudgetDef, bool) {
+	switch sc.Dim {
+	case model.DimKey:
+		if k, ok := s.Keys.Get(sc.ID); ok {
+			return s.keyBudget(k)
+		}
+	case model.DimUser:
+		if u, ok := s.Users.Get(sc.ID); ok && u.MaxBudget != nil {
+			return s.def(&u.Spending, u.CreatedAt)
+		}
+		return s.callerBudget()
+	case model.DimTeam:
+		if t, ok := s.Teams.Get(sc.ID); ok {
+			return s.def(&t.Spending, t.CreatedAt)
+		}
+	case model.DimMember:
+		return s.memberBudget(sc.ID)
+	case model.DimEndUser:
+		return s.endUserBudget(sc.ID)
+	case model.DimModelPerKey:
+		hash, group, _ := strings.Cut(sc.ID, "\x1f")
+		if k, ok := s.Keys.Get(hash); ok {
+			if b, ok := k.ModelMaxBudget[group]; ok {
+				return amount(&b.Max, b.Duration, k.CreatedAt)
+			}
+		}
+	case model.DimProxy:
+		l := s.settings()
+		return amount(l.ProxyBudget, l.ProxyBudgetDuration, time.Time{})
+	}
+	return model.BudgetDef{}, false
+}
+
+func (s *Snapshot) keyBudget(k *model.Key) (model.BudgetDef, bool) {
+	if d, ok := s.def(&k.Spending, k.CreatedAt); ok {
+		if t := k.TempBudget; t != nil && s.Now.Before(t.Expires) {
+			d.Limit = d.Limit.Add(t.Increase)
+		}
+		return d, true
+	}
+	if b, ok := s.Budgets.Get(k.BudgetID); ok && b.MaxBudget != nil {
+		return s.def(&b.Spending, k.CreatedAt)
+	}
+	if k.UserID == "" {
+		return s.callerBudget()
+	}
+	return model.BudgetDef{}, false
+}
+
+func (s *Snapshot) memberBudget(id string) (model.BudgetDef, bool) {
+	m, ok := s.Members.Get(id)
+	if !ok {
+		return model.BudgetDef{}, false
+	}
+	row := m.BudgetID
+	if row == "" {
+		if t, ok := s.Teams.Get(m.TeamID); ok {
+			row = t.MemberBudgetID
+		}
+	}
+	if b, ok := s.Budgets.Get(row); ok {
+		return s.def(&b.Spending, m.CreatedAt)
+	}
+	return model.BudgetDef{}, false
+}
+
+func (s *Snapshot) endUserBudget(id string) (model.BudgetDef, bool) {
+	l := s.settings()
+	row, created := l.EndUserBudgetID, time.Time{}
+	if e, ok := s.EndUsers.Get(id); ok {
+		if e.MaxBudget != nil {
+			return s.def(&e.Spending, e.CreatedAt)
+		}
+		if e.BudgetID != "" {
+			row, created = e.BudgetID, e.CreatedAt
+		}
+	}
+	if b, ok := s.Budgets.Get(row); ok {
+		return s.def(&b.Spending, created)
+	}
+	return amount(l.EndUserBudget, "", created)
+}
+
+// callerBudget is the default of litellm_settings.max_budget without a
+// duration of its own: per caller and month.
+func (s *Snapshot) callerBudget() (model.BudgetDef, bool) {
+	l := s.settings()
+	return amount(l.CallerBudget, l.CallerBudgetDuration, time.Time{})
+}
+
+func (s *Snapshot) settings() *model.LiteLLMSettings {
+	if s.Routing == nil || s.Routing.Config == nil {
+		return &noSettings
+	}
+	return &s.Routing.Config.LiteLLM
+}
+
+var noSettings model.LiteLLMSettings
+
+func (s *Snapshot) def(sp *model.Spending, anchor time.Time) (model.BudgetDef, bool) {
+	d, ok := amount(sp.MaxBudget, sp.BudgetDuration, anchor)
+	if !ok {
+		return d, false
+	}
+	mode := sp.BudgetMode
+	if mode == "" && s.Routing != nil && s.Routing.Config != nil {
+		mode = s.Routing.Config.Tollgate.BudgetMode
+	}
+	d.Soft = mode == "soft"
+	return d, true
+}
+
+func amount(limit *unit.Money, duration string, anchor time.Time) (model.BudgetDef, bool) {
+	if limit == nil {
+		return model.BudgetDef{}, false
+	}
+	w, err := unit.ParseWindow(duration)
+	if err != nil { // checked when it was accepted; an endless window is the strict reading
+		w = unit.Window{}
+	}
+	return model.BudgetDef{Limit: *limit, Window: w, Anchor: anchor}, true
+}

@@ -1,0 +1,116 @@
+package auth
+
+import (
+	"slices"
+	"strings"
+
+	"tollgate/proxy/refusal"
+)
+
+// routeGroups are the names that allowed_routes may hold in place of paths.
+var routeGroups = map[string][]string{
+	"openai_routes": {"/chat/completions", "/completions", "/embeddings", "/models", "/models/*", "/responses", "/responses/*",
+		"/images/*", "/audio/*", "/moderations", "/batches", "/batches/*", "/files", "/files/*", "/engines/*",
+		"/openai/deployments/*", "/rerank", "/utils/token_counter"},
+	"anthropic_routes": {"/messages", "/messages/*"},
+	"info_routes": {"/key/info", "/team/info", "/team/list", "/user/info", "/model/info", "/v2/model/info", "/v2/key/info",
+		"/model_group/info", "/health", "/key/list", "/customer/info", "/organization/info", "/organization/list", "/models"},
+	"management_routes": {"/key/*", "/user/*", "/team/*", "/budget/*", "/customer/*", "/end_user/*", "/organization/*",
+		"/model/*", "/tag/*", "/config/*"},
+	"spend_tracking_routes": {"/spend/*", "/global/*", "/user/daily/activity", "/team/daily/activity", "/tag/daily/activity"},
+}
+
+
+// selfRoutes may be called by every key, for its own objects.
+var selfRoutes = []string{"/key/info", "/user/info", "/team/info", "/team/list", "/model/info", "/v2/model/info",
+	"/model_group/info", "/models", "/models/*", "/health", "/key/health", "/user/daily/activity", "/utils/token_counter"}
+
+// ownKeyRoutes are what an internal_user may do with its own keys.
+var ownKeyRoutes = []string{"/key/generate", "/key/update", "/key/delete", "/key/list", "/key/regenerate", "/key/*/regenerate",
+	"/spend/*", "/global/spend/*", "/global/activity*"}
+
+var viewerRoutes = []string{"/spend/*", "/global/spend/*", "/global/activity*", "/key/list"}
+
+// NormalizeRoute drops /v1, so that rules are written once.
+func NormalizeRoute(path string) string {
+	if rest, ok := strings.CutPrefix(path, "/v1"); ok && strings.HasPrefix(rest, "/") {
+		return rest
+	}
+	return path
+}
+
+// IsLLMRoute reports whether a (normalized) path is one of the model routes.
+func IsLLMRoute(route string) bool {
+	return route != "/models" && (matchAny(routeGroups["openai_routes"], route) || matchAny(routeGroups["anthropic_routes"], route))
+}
+
+// MayCallRoute checks the key's allowed_routes first and the role then.
+// readOnly says that the request changes nothing.
+func (p *Principal) MayCallRoute(path string, readOnly bool) *refusal.Refusal {
+	route := NormalizeRoute(path)
+	if p.Key != nil && len(p.Key.AllowedRoutes) > 0 && !routeListed(p.Key.AllowedRoutes, path, route) {
+		return refusal.New(403, "auth_error", refusal.None, "Authentication Error, Virtual key is not allowed to call this route. Only allowed to call routes: "+
+			pythonList(p.Key.AllowedRoutes)+". Tried to call route: "+path)
+	}
+	if p.Admin() || p.Public || IsLLMRoute(route) || matchAny(selfRoutes, route) {
+		return nil
+	}
+	switch p.Role {
+	case RoleAdminViewer:
+		if readOnly {
+			return nil
+		}
+	case RoleInternal:
+		if matchAny(ownKeyRoutes, route) {
+			return nil
+		}
+	case RoleInternalViewer:
+		if matchAny(viewerRoutes, route) {
+			return nil
+		}
+	}
+	if p.Key != nil && permits(p.Key.Permissions, "get_spend_routes") && matchAny(routeGroups["spend_tracking_routes"], route) {
+		return nil
+	}
+	return refusal.New(403, "auth_error", refusal.None, "Authentication Error, Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route="+
+		path+". Your role="+p.Role+". Your user_id="+p.UserID())
+}
+
+// routeListed reports whether an allowed_routes list opens a path.
+func routeListed(list []string, path, route string) bool {
+	for _, entry := range list {
+		if entry == "llm_api_routes" && IsLLMRoute(route) || entry == "llm_api_routes" && matchRoute("/models*", route) {
+			return true
+		}
+		if group, ok := routeGroups[entry]; ok {
+			if matchAny(group, route) {
+				return true
+			}
+			continue
+		}
+		if matchRoute(entry, path) || matchRoute(NormalizeRoute(entry), route) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchAny(patterns []string, route string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return matchRoute(p, route) })
+}
+
+// matchRoute matches a path against an exact route or one with stars.
+func matchRoute(pattern, route string) bool {
+	return pattern == route || strings.Contains(pattern, "*") && matchWildcard(pattern, route)
+}
+
+// permits reads one flag of a key's permissions object. They are small and read
+// on management routes only.
+func permits(permissions []byte, name string) bool {
+	i := strings.Index(string(permissions), `"`+name+`"`)
+	if i < 0 {
+		return false
+	}
+	rest := strings.TrimLeft(string(permissions[i+len(name)+2:]), " :\t\n")
+	return strings.HasPrefix(rest, "true")
+}
