@@ -20,7 +20,6 @@ var routeGroups = map[string][]string{
 	"spend_tracking_routes": {"/spend/*", "/global/*", "/user/daily/activity", "/team/daily/activity", "/tag/daily/activity"},
 }
 
-
 // selfRoutes may be called by every key, for its own objects.
 var selfRoutes = []string{"/key/info", "/user/info", "/team/info", "/team/list", "/model/info", "/v2/model/info",
 	"/model_group/info", "/models", "/models/*", "/health", "/key/health", "/user/daily/activity", "/utils/token_counter"}

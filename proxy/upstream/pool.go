@@ -1,0 +1,89 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+)
+
+// host is one provider address and its resting connections.
+type host struct {
+	client *Client
+	target target
+	mu     sync.Mutex // guards idle
+	idle   []*conn    // newest last: the warmest is used first
+}
+
+// conn is one connection with its reader; it belongs to one exchange at a time.
+type conn struct {
+	net.Conn
+	br       *bufio.Reader
+	restedAt time.Time
+}
+
+func (h *host) take() *conn {
+	now := time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for n := len(h.idle); n > 0; n = len(h.idle) {
+		c := h.idle[n-1]
+		h.idle[n-1] = nil
+		h.idle = h.idle[:n-1]
+		if now.Sub(c.restedAt) < h.client.cfg.IdleTimeout {
+			return c
+		}
+		_ = c.Close()
+	}
+	return nil
+}
+
+func (h *host) put(c *conn) {
+	c.restedAt = time.Now()
+	h.mu.Lock()
+	if len(h.idle) < h.client.cfg.MaxIdle {
+		h.idle = append(h.idle, c)
+		c = nil
+	}
+	h.mu.Unlock()
+	if c != nil {
+		_ = c.Close()
+	}
+}
+
+func (h *host) drain() {
+	h.mu.Lock()
+	idle := h.idle
+	h.idle = nil
+	h.mu.Unlock()
+	for _, c := range idle {
+		_ = c.Close()
+	}
+}
+
+func (h *host) dial(ctx context.Context) (*conn, error) {
+	cfg := &h.client.cfg
+	ctx, cancel := context.WithTimeout(ctx, cfg.DialTimeout)
+	defer cancel()
+	nc, err := cfg.Dial(ctx, "tcp", h.target.addr)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", h.target.host, err)
+	}
+	if h.target.server != "" {
+		tc := cfg.TLS.Clone()
+		if tc == nil {
+			tc = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		tc.ServerName = h.target.server
+		t := tls.Client(nc, tc)
+		if err := t.HandshakeContext(ctx); err != nil {
+			_ = nc.Close()
+			return nil, fmt.Errorf("TLS with %s: %w", h.target.host, err)
+		}
+		nc = t
+	}
+	return &conn{Conn: nc, br: bufio.NewReaderSize(nc, cfg.MaxHeader)}, nil
+}
