@@ -26,6 +26,8 @@ type Snapshot struct {
 	Configs  *Table[*model.ConfigVersion]
 
 	Routing *Routing // compiled from the active config and the Models table
+
+	idx indexes // kept by Builder
 }
 
 // Getter is how rooms see the state: one call, one pointer.
