@@ -1,3 +1,4 @@
 // Package stream reads server-sent events from upstreams, byte-exact at any
-// chunk boundary, and writes them to clients one flush an event.
+// chunk boundary, and frames events for clients. It refuses to know what the
+// events mean: that is the translators' business.
 package stream
