@@ -1,0 +1,144 @@
+package secret
+
+import (
+	"bytes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync/atomic"
+)
+
+// prefix heads every sealed value; its version names the layout behind it.
+const prefix = "sealed:v1:"
+
+var (
+	// ErrNoKey is returned while no data key is known: before the first one is
+	// committed, or for a value sealed under a key that was dropped.
+	ErrNoKey = errors.New("data key is not known")
+	// ErrSealed proves that a sealed value is damaged or was moved from another
+	// record or field.
+	ErrSealed = errors.New("sealed value does not open here")
+)
+
+// idSize is the length of a data key's id: enough to tell the few keys of a
+// rotation apart.
+const idSize = 4
+
+type keyID [idSize]byte
+
+// Box seals and opens values. It is made with the KEK alone and learns the data
+// keys from the replicated state. Methods may be called at any time from any
+// goroutine; Install belongs to one.
+type Box struct {
+	kek  *KEK
+	keys atomic.Pointer[keySet]
+}
+
+type keySet struct {
+	newest keyID
+	gcms   map[keyID]cipher.AEAD
+}
+
+// NewBox makes a box that knows no data key yet.
+func NewBox(kek *KEK) *Box { return &Box{kek: kek} }
+
+// NewDataKey makes a data key and returns it wrapped, ready to be committed.
+func (b *Box) NewDataKey(cluster string) (wrapped []byte, err error) {
+	var dek [keySize]byte
+	if _, err := rand.Read(dek[:]); err != nil {
+		return nil, fmt.Errorf("make data key: %w", err)
+	}
+	return b.kek.wrap(cluster, dek)
+}
+
+// Install takes a wrapped data key into use: what is sealed from now on is
+// sealed under it. rewrapped is not nil when the key had been wrapped with an
+// older KEK; committing it lets go of that one.
+func (b *Box) Install(cluster string, wrapped []byte) (rewrapped []byte, err error) {
+	dek, current, err := b.kek.unwrap(cluster, wrapped)
+	if err != nil {
+		return nil, err
+	}
+	g, err := gcm(dek)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(dek[:])
+	next := &keySet{newest: keyID(sum[:idSize]), gcms: map[keyID]cipher.AEAD{}}
+	if old := b.keys.Load(); old != nil {
+		maps.Copy(next.gcms, old.gcms)
+	}
+	next.gcms[next.newest] = g
+	b.keys.Store(next)
+	if current {
+		return nil, nil
+	}
+	return b.kek.wrap(cluster, dek)
+}
+
+// Ready reports whether a data key is known.
+func (b *Box) Ready() bool { return b.keys.Load() != nil }
+
+// IsSealed reports whether s is a sealed value.
+func IsSealed(s string) bool { return strings.HasPrefix(s, prefix) }
+
+// Seal makes the text form of a sealed value. Entity and field are bound into
+// it: the value opens only where it was sealed for.
+func (b *Box) Seal(entity, field, plain string) (string, error) {
+	keys := b.keys.Load()
+	if keys == nil {
+		return "", fmt.Errorf("seal %s of %s: %w", field, entity, ErrNoKey)
+	}
+	g := keys.gcms[keys.newest]
+	out := make([]byte, idSize+g.NonceSize(), idSize+g.NonceSize()+len(plain)+g.Overhead())
+	copy(out, keys.newest[:])
+	if _, err := rand.Read(out[idSize:]); err != nil {
+		return "", fmt.Errorf("seal %s of %s: %w", field, entity, err)
+	}
+	out = g.Seal(out, out[idSize:], []byte(plain), place(entity, field))
+	return prefix + base64.RawURLEncoding.EncodeToString(out), nil
+}
+
+// Open gives back what was sealed. A value that is not sealed is returned as it
+// is: plaintext from before there was a key stays usable.
+func (b *Box) Open(entity, field, sealed string) (string, error) {
+	if !IsSealed(sealed) {
+		return sealed, nil
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(sealed[len(prefix):])
+	if err != nil || len(raw) < idSize {
+		return "", fmt.Errorf("open %s of %s: %w", field, entity, ErrSealed)
+	}
+	keys := b.keys.Load()
+	if keys == nil {
+		return "", fmt.Errorf("open %s of %s: %w", field, entity, ErrNoKey)
+	}
+	g, ok := keys.gcms[keyID(raw[:idSize])]
+	if !ok {
+		return "", fmt.Errorf("open %s of %s: %w", field, entity, ErrNoKey)
+	}
+	if len(raw) < idSize+g.NonceSize() {
+		return "", fmt.Errorf("open %s of %s: %w", field, entity, ErrSealed)
+	}
+	plain, err := g.Open(nil, raw[idSize:idSize+g.NonceSize()], raw[idSize+g.NonceSize():], place(entity, field))
+	if err != nil {
+		return "", fmt.Errorf("open %s of %s: %w", field, entity, ErrSealed)
+	}
+	return string(plain), nil
+}
+
+// place is the associated data of a value. The length keeps "a"+"bc" and
+// "ab"+"c" apart.
+func place(entity, field string) []byte {
+	var b bytes.Buffer
+	b.Write(binary.AppendUvarint(nil, uint64(len(entity))))
+	b.WriteString(entity)
+	b.WriteString(field)
+	return b.Bytes()
+}
