@@ -24,17 +24,20 @@ type Charge struct {
 // Intent is what must be known of a call if the process dies before the call is
 // settled. It is durable before the upstream hears of the call.
 type Intent struct {
-	CallID     CallID
-	At         time.Time
-	Max        unit.Money // charged in full if the call is never settled
-	Key        string     // key hash
-	User       string
-	Team       string
-	EndUser    string
-	Group      string
-	CallType   string
-	Deployment string
-	Charges    []Charge
+	CallID CallID
+	// Incarnation under whose grants the call was admitted; Begin sets the
+	// ledger's own when it is 0.
+	Incarnation uint64
+	At          time.Time
+	Max         unit.Money // charged in full if the call is never settled
+	Key         string     // key hash
+	User        string
+	Team        string
+	EndUser     string
+	Group       string
+	CallType    string
+	Deployment  string
+	Charges     []Charge
 }
 
 // Status of an entry.
@@ -48,13 +51,16 @@ const (
 // Entry is one finished call. Fields follow LiteLLM's SpendLogs; query turns
 // them into its rows.
 type Entry struct {
-	Seq        uint64 // set by Settle: incarnation in the high 24 bits, counter below
-	CallID     CallID
-	RequestID  string // provider's id, or "" for the call id
-	CallType   string // acompletion, atext_completion, aembedding, anthropic_messages
-	Status     string
-	Start, End time.Time
-	FirstToken time.Time // zero unless streamed
+	Seq    uint64 // set by Settle: incarnation in the high 24 bits, counter below
+	CallID CallID
+	// Incarnation under whose grants the call was charged when it is not the
+	// one of Seq: a start writes the rows of the calls its predecessor left.
+	Incarnation uint64
+	RequestID   string // provider's id, or "" for the call id
+	CallType    string // acompletion, atext_completion, aembedding, anthropic_messages
+	Status      string
+	Start, End  time.Time
+	FirstToken  time.Time // zero unless streamed
 
 	Key, KeyAlias         string // key hash; litellm_proxy_master_key for the master key
 	User, Team, TeamAlias string
@@ -71,6 +77,7 @@ type Entry struct {
 	Session               string
 	Tags                  []string
 	Metadata              []byte // client's metadata object, reserved names stripped
+	SpendLogsMetadata     []byte // the free object of metadata.spend_logs_metadata
 
 	Usage                               price.Usage
 	RawUsage                            []byte
@@ -78,12 +85,34 @@ type Entry struct {
 	Charges                             []Charge
 	Max                                 unit.Money // what was reserved
 	Attempts                            int
+	MaxRetries                          int
 	Fallbacks                           int
 	Stream                              bool
 	CacheHit                            string
 	ErrorClass, ErrorCode, ErrorMessage string
-	Note                                string // "unpriced", "charged at maximum after a crash", …
+	Overhead                            time.Duration // our own share of the duration
+	Note                                string        // "unpriced", "charged at maximum after a crash", …
 
 	// Bodies, kept only when the settings say so; stored apart from the entry.
 	Messages, Response, Request []byte
 }
+
+// Charged is the incarnation whose grants the entry was charged to.
+func (e *Entry) Charged() uint64 {
+	if e.Incarnation != 0 {
+		return e.Incarnation
+	}
+	return e.Seq >> counterBits
+}
+
+// Sequence numbers: dense within an incarnation, growing over incarnations.
+const (
+	counterBits    = 40
+	maxIncarnation = 1<<(64-counterBits) - 1
+)
+
+// Seq makes a sequence number of its parts.
+func Seq(incarnation, counter uint64) uint64 { return incarnation<<counterBits | counter }
+
+// Incarnation is the start of the node in which a sequence number was given.
+func Incarnation(seq uint64) uint64 { return seq >> counterBits }
