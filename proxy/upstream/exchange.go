@@ -244,3 +244,11 @@ func appendRequest(dst []byte, host, path string, req *provider.Request) []byte 
 	dst = append(dst, "\r\n"...)
 	return append(dst, req.Body...)
 }
+
+// Linger bounds the reading of what follows an answer's end marker.
+func (x *Exchange) Linger(d time.Duration) {
+	x.opts.Idle = 0
+	if x.conn != nil && !x.body.done {
+		_ = x.conn.SetReadDeadline(time.Now().Add(d))
+	}
+}

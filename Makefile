@@ -1,0 +1,51 @@
+# Tollgate: build, run and test. `make help` lists the targets.
+GO      ?= go
+DATA    ?= data
+CONFIG  ?= config/config.yaml
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  = -s -w -X tollgate/node/cli.Version=$(VERSION)
+
+.PHONY: help build run test unit race prop e2e bench fuzz lint fmt vet tidy setup ci
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+
+build: ## build bin/tollgate, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/tollgate .
+
+run: build ## serve on :4000 with the shipped example config
+	bin/tollgate serve --config $(CONFIG) --data-dir $(DATA)
+
+setup: ## install what the tests need (SDK packages; on Debian as root also system packages)
+	.ci/setup
+
+test: setup lint race e2e ## everything: set-up, lint, unit tests with the race detector, end to end
+
+unit: ## unit tests, fast
+	$(GO) test ./...
+
+race: ## unit tests with the race detector
+	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /node/e2e)
+
+e2e: build ## whole processes: SDKs, kills, bursts, bad input
+	$(GO) test -timeout 15m -count 1 ./node/e2e/...
+
+bench: build ## processor time and latency against a bare forwarder
+	$(GO) run ./bench
+
+fuzz: ## every fuzz target for FUZZTIME (default 30s)
+	.ci/fuzz
+
+lint: fmt vet ## formatting, vet, golangci-lint when it is installed
+	@if command -v golangci-lint >/dev/null 2>&1; then golangci-lint run; else echo "golangci-lint is not installed: gofmt and go vet only"; fi
+
+fmt:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt-ed: $$out"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+tidy: ## go.mod and go.sum as the imports need them
+	$(GO) mod tidy
+
+ci: test ## what CI runs

@@ -1,0 +1,159 @@
+package auth
+
+import (
+	"tollgate/config/model"
+	"tollgate/config/state"
+	"tollgate/limiter/admit"
+)
+
+// Subject is everything one call counts against: its caller, the model group
+// it names and the end user it is made for.
+type Subject struct {
+	Principal *Principal
+	Group     string
+	EndUser   string
+	// Tokens is the estimate that token limits reserve.
+	Tokens int64
+	// Free is set for models priced at an explicit zero: no budget is asked.
+	Free bool
+}
+
+// Charges fills the ask's rates and budgets for a subject, in the order in
+// which LiteLLM checks them, so that the first exhausted one is the one told.
+// id names a limit in the limiter.
+func (sub *Subject) Charges(s *state.Snapshot, ask *admit.Ask, id func(model.Scope, admit.Kind) uint64) {
+	c := charger{s: s, ask: ask, id: id, tokens: sub.Tokens}
+	p := sub.Principal
+	if p.Key != nil {
+		c.rates(p, sub.Group)
+	}
+	if sub.EndUser != "" {
+		c.endUserRates(sub.EndUser)
+	}
+	if sub.Free {
+		return
+	}
+	if p.Key != nil {
+		c.ownerBudgets(p, sub.Group)
+	}
+	if sub.EndUser != "" {
+		c.budget(model.Scope{Dim: model.DimEndUser, ID: sub.EndUser})
+	}
+	if !p.Master {
+		c.budget(model.Scope{Dim: model.DimProxy, ID: "proxy"})
+	}
+}
+
+type charger struct {
+	s      *state.Snapshot
+	ask    *admit.Ask
+	id     func(model.Scope, admit.Kind) uint64
+	tokens int64
+	own    bool // a limit of the caller's own was found: defaults do not apply
+}
+
+func (c *charger) rates(p *Principal, group string) {
+	k := p.Key
+	c.limits(model.Scope{Dim: model.DimKey, ID: k.Hash}, &k.Limits)
+	if p.KeyBudget != nil {
+		c.missing(model.Scope{Dim: model.DimKey, ID: k.Hash}, &k.Limits, &p.KeyBudget.Limits)
+	}
+	c.perModel(ModelScope(k, group), k.ModelRPM, k.ModelTPM, group)
+	if p.User != nil {
+		c.limits(model.Scope{Dim: model.DimUser, ID: p.User.ID}, &p.User.Limits)
+	}
+	if t := p.Team; t != nil {
+		c.limits(model.Scope{Dim: model.DimTeam, ID: t.ID}, &t.Limits)
+		c.perModel(model.Scope{Dim: model.DimModelPerTeam, ID: t.ID + "\x1f" + group}, t.ModelRPM, t.ModelTPM, group)
+		if p.MemberBudget != nil {
+			c.limits(model.Scope{Dim: model.DimMember, ID: model.MemberID(t.ID, k.UserID)}, &p.MemberBudget.Limits)
+		}
+	}
+	if !c.own && c.s.Routing != nil {
+		l := &c.s.Routing.Config.LiteLLM
+		sc := model.Scope{Dim: model.DimKey, ID: k.Hash}
+		if k.UserID != "" {
+			sc = model.Scope{Dim: model.DimUser, ID: k.UserID}
+		}
+		c.rate(sc, admit.Requests, l.CallerRPM, 1)
+		c.rate(sc, admit.Tokens, l.CallerTPM, c.tokens)
+	}
+}
+
+func (c *charger) endUserRates(id string) {
+	row := ""
+	if e, ok := c.s.EndUsers.Get(id); ok {
+		row = e.BudgetID
+	}
+	if row == "" && c.s.Routing != nil {
+		row = c.s.Routing.Config.LiteLLM.EndUserBudgetID
+	}
+	if row == "" {
+		return
+	}
+	if b, ok := c.s.Budgets.Get(row); ok {
+		c.limits(model.Scope{Dim: model.DimEndUser, ID: id}, &b.Limits)
+	}
+}
+
+func (c *charger) perModel(sc model.Scope, rpm, tpm map[string]int64, group string) {
+	if v, ok := rpm[group]; ok {
+		c.rate(sc, admit.Requests, &v, 1)
+	}
+	if v, ok := tpm[group]; ok {
+		c.rate(sc, admit.Tokens, &v, c.tokens)
+	}
+}
+
+func (c *charger) limits(sc model.Scope, l *model.Limits) {
+	c.rate(sc, admit.Requests, l.RPM, 1)
+	c.rate(sc, admit.Tokens, l.TPM, c.tokens)
+	c.rate(sc, admit.Parallel, l.Parallel, 1)
+	if l.RPM != nil || l.TPM != nil {
+		c.own = true
+	}
+}
+
+// missing takes from a budget row only what the entity has not set itself.
+func (c *charger) missing(sc model.Scope, own, row *model.Limits) {
+	l := model.Limits{}
+	if own.RPM == nil {
+		l.RPM = row.RPM
+	}
+	if own.TPM == nil {
+		l.TPM = row.TPM
+	}
+	if own.Parallel == nil {
+		l.Parallel = row.Parallel
+	}
+	c.limits(sc, &l)
+}
+
+func (c *charger) rate(sc model.Scope, kind admit.Kind, limit *int64, units int64) {
+	if limit == nil {
+		return
+	}
+	c.ask.Rates = append(c.ask.Rates, admit.RateCharge{LimitID: c.id(sc, kind), Scope: sc, Kind: kind, Limit: *limit, Units: units})
+}
+
+func (c *charger) ownerBudgets(p *Principal, group string) {
+	k := p.Key
+	if p.Team != nil && k.UserID != "" {
+		c.budget(model.Scope{Dim: model.DimMember, ID: model.MemberID(p.Team.ID, k.UserID)})
+	}
+	c.budget(model.Scope{Dim: model.DimKey, ID: k.Hash})
+	if len(k.ModelMaxBudget) > 0 {
+		c.budget(ModelScope(k, group))
+	}
+	if p.Team != nil {
+		c.budget(model.Scope{Dim: model.DimTeam, ID: p.Team.ID})
+	} else if k.UserID != "" { // a user's budget binds the keys without a team
+		c.budget(model.Scope{Dim: model.DimUser, ID: k.UserID})
+	}
+}
+
+func (c *charger) budget(sc model.Scope) {
+	if def, ok := c.s.BudgetOf(sc); ok {
+		c.ask.Budgets = append(c.ask.Budgets, admit.BudgetCharge{Scope: sc, Def: def})
+	}
+}

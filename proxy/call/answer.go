@@ -1,0 +1,96 @@
+package call
+
+import (
+	"errors"
+
+	"tollgate/config/price"
+	"tollgate/proxy/provider"
+	"tollgate/proxy/refusal"
+	"tollgate/proxy/upstream"
+)
+
+// maxAnswer bounds a whole answer that is held in memory.
+const maxAnswer = 64 << 20
+
+func (c *call) answerLimit() int {
+	if n := c.snap.Routing.Config.Tollgate.MaxResponseBytes; n > 0 {
+		return int(n)
+	}
+	if mb := c.snap.Routing.Config.General.MaxResponseSizeMB; mb > 0 {
+		return int(mb * (1 << 20))
+	}
+	return maxAnswer
+}
+
+// wholeAnswer reads, translates, books and writes a non-streamed answer.
+func (c *call) wholeAnswer(p provider.Provider, x *upstream.Exchange) *provider.Error {
+	body, err := x.ReadAll(nil, c.answerLimit())
+	if err != nil {
+		x.Cancel()
+		x.Close()
+		return c.lineFault(err)
+	}
+	a, err := p.Answer(&c.pcall, x.Header, body)
+	x.Close()
+	if err != nil {
+		return asProviderError(err)
+	}
+	c.passHeaders(x)
+	c.deliver(a)
+	return nil
+}
+
+// deliver books an answer and puts it into the response. Answered means booked:
+// if the ledger cannot take the entry the answer is withheld.
+func (c *call) deliver(a *provider.Answer) {
+	usage := a.Usage
+	if !usage.Known {
+		usage = c.estimate(int64(len(a.Body)))
+	}
+	c.unwatch()
+	if err := c.settle(outcome{status: storeSuccess, id: a.ID, model: a.Model, usage: usage, rawUsage: a.RawUsage, response: a.Body}); err != nil {
+		c.unbooked = true
+		return
+	}
+	c.ctx.SetStatusCode(200)
+	c.ctx.SetContentType("application/json")
+	c.ctx.Response.SetBodyRaw(a.Body)
+	c.headers(true)
+}
+
+// estimate counts what a provider did not: about four bytes a token.
+func (c *call) estimate(outBytes int64) price.Usage {
+	return price.Usage{InUncached: c.req.inputEstimate(), OutTotal: (outBytes + 3) / 4, Known: true, Estimated: true}
+}
+
+// failed ends a call that no deployment answered: a row without cost, the
+// reservation back, the first fault to the client.
+func (c *call) failed(f *provider.Error) *refusal.Refusal {
+	c.unwatch()
+	if c.canceled.Load() {
+		return c.abandoned()
+	}
+	if f == nil {
+		f = provider.NewError(provider.InternalServer, "no deployment was tried")
+	}
+	ref := c.upstreamRefusal(f)
+	if err := c.settle(outcome{status: storeFailure, fault: f}); err != nil {
+		c.h.Logger.Error("failure row not recorded", "call_id", c.idText, "error", err)
+	}
+	return ref
+}
+
+// abandoned ends a whole-answer call whose client left while the provider was
+// at work: the provider bills what it has read, so the input is charged.
+func (c *call) abandoned() *refusal.Refusal {
+	usage := price.Usage{}
+	if c.exchange != nil || !c.sentAt.IsZero() {
+		usage = c.estimate(0)
+	}
+	if err := c.settle(outcome{status: storeClientClosed, usage: usage}); err != nil {
+		c.h.Logger.Error("abandoned call not recorded", "call_id", c.idText, "error", err)
+	}
+	return refusal.New(499, "invalid_request_error", "", "The client closed the connection before the answer was there.")
+}
+
+var errWithheld = errors.New("the answer could not be recorded and was withheld")

@@ -1,0 +1,280 @@
+package call
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+
+	"tollgate/config/state"
+	"tollgate/ledger/store"
+	"tollgate/limiter/admit"
+	"tollgate/proxy/auth"
+	"tollgate/proxy/provider"
+	"tollgate/proxy/refusal"
+	"tollgate/proxy/route"
+)
+
+// watchAfter is how long a provider may take before the client's connection is
+// watched: most short calls are answered sooner and never pay for the watch.
+const watchAfter = 20 * time.Millisecond
+
+// Serve answers one model call. principal and body are the server's work: the
+// key is known and the body decoded. A refusal is returned for the server to
+// write; nil means that the answer stands in ctx.
+func (h *Handler) Serve(ctx *fasthttp.RequestCtx, in Incoming) *refusal.Refusal {
+	c := &call{h: h, ctx: ctx, op: in.Op, start: in.Start, snap: in.Snapshot, principal: in.Principal, conn: in.Conn}
+	c.identify()
+	h.inFlight.Add(1)
+	ref := c.walk(in)
+	if ref == nil && c.unbooked {
+		ref = refusal.Unavailable("ledger_unavailable", "The answer could not be recorded and was withheld.", time.Second)
+	}
+	if ref != nil {
+		c.refused(ref)
+		c.setID()
+	}
+	if c.stream == nil { // else its Close counts
+		h.inFlight.Add(-1)
+	}
+	return ref
+}
+
+// Incoming is a request as the server hands it over.
+type Incoming struct {
+	Op        provider.Op
+	Start     time.Time
+	Snapshot  *state.Snapshot
+	Principal auth.Principal
+	Body      []byte
+	PathModel string
+	Conn      Connection
+}
+
+// identify gives the call its id: the client's if it sent a usable one.
+func (c *call) identify() {
+	if v := c.ctx.Request.Header.Peek("x-litellm-call-id"); len(v) > 0 && len(v) <= 128 && plainID(v) {
+		c.idText = string(v)
+		if id, err := uuid.ParseBytes(v); err == nil {
+			c.id = store.CallID(id)
+			return
+		}
+	}
+	if id, err := uuid.NewV7(); err == nil {
+		c.id = store.CallID(id)
+	} else {
+		_, _ = rand.Read(c.id[:])
+	}
+	if c.idText == "" {
+		c.idText = uuid.UUID(c.id).String()
+	}
+}
+
+// walk takes the call from body to answer.
+func (c *call) walk(in Incoming) *refusal.Refusal {
+	if err := c.h.Ledger.Healthy(); err != nil {
+		return refusal.Unavailable("ledger_unavailable", "This node cannot record calls at the moment ("+err.Error()+"). Another node can; try again.", 5*time.Second)
+	}
+	if c.snap.Routing == nil {
+		return refusal.Unavailable("no_config", "This node has no configuration yet.", time.Second)
+	}
+	if ref := c.parse(in.Body, in.PathModel); ref != nil {
+		return ref
+	}
+	if ref := c.authorize(); ref != nil {
+		return ref
+	}
+	if ref := c.makePlan(); ref != nil {
+		return ref
+	}
+	if ref := c.admitCall(); ref != nil {
+		return ref
+	}
+	return c.run()
+}
+
+// authorize is LiteLLM's order: end user blocked, key's models, expiry, owners.
+func (c *call) authorize() *refusal.Refusal {
+	old := c.compatOld()
+	if c.req.endUser != "" {
+		if e, ok := c.snap.EndUsers.Get(c.req.endUser); ok && e.Blocked {
+			return refusal.New(401, "auth_error", refusal.None, "Authentication Error, End user="+e.ID+
+				" is blocked. Update via `/customer/unblock` if you're an admin.")
+		}
+	}
+	p := &c.principal
+	name := c.req.model
+	if ref := p.MayUseModel(c.snap, name, old); ref != nil {
+		return ref
+	}
+	if ref := p.Expired(c.start); ref != nil {
+		return ref
+	}
+	if ref := p.MayUseModelOfOwners(c.snap, name, old); ref != nil {
+		return ref
+	}
+	if g := &c.snap.Routing.Config.General; g.EnforceUserParam && c.req.user == "" && !p.Master {
+		return refusal.New(400, "invalid_request_error", "user", "BadRequest please pass param=user in request body. This is a required param")
+	}
+	return nil
+}
+
+func (c *call) compatOld() bool {
+	return c.snap.Routing != nil && c.snap.Routing.Config.Tollgate.CompatErrors == "old"
+}
+
+// makePlan finds the deployments that may answer.
+func (c *call) makePlan() *refusal.Refusal {
+	name := c.principal.Alias(c.req.model)
+	fallbacks := c.req.fallbacks
+	if c.req.noFallback {
+		fallbacks = []string{}
+	}
+	plan, ok := route.Build(c.snap.Routing, name, fallbacks, func(group string) bool {
+		return c.principal.MayUseModel(c.snap, group, false) == nil && c.principal.MayUseModelOfOwners(c.snap, group, false) == nil
+	})
+	if !ok {
+		typ := "invalid_request_error"
+		if c.compatOld() {
+			typ = refusal.None
+		}
+		return refusal.New(400, typ, "", "{'error': '"+c.routeName()+": Invalid model name passed in model="+c.req.model+
+			". Call `/v1/models` to view available models for your key.'}")
+	}
+	plan.Name = c.req.model
+	c.plan = plan
+	return nil
+}
+
+func (c *call) routeName() string {
+	switch c.op {
+	case provider.OpCompletion:
+		return "/completions"
+	case provider.OpEmbedding:
+		return "/embeddings"
+	case provider.OpMessages:
+		return "/v1/messages"
+	}
+	return "/chat/completions"
+}
+
+// free reports a model whose prices are explicitly zero on every candidate.
+func (c *call) free() bool {
+	for i := range c.plan.Candidates {
+		row := c.plan.Candidates[i].Deployment.Price
+		if row == nil || !row.Free() {
+			return false
+		}
+	}
+	return true
+}
+
+// admitCall reserves rate units and money for the call.
+func (c *call) admitCall() *refusal.Refusal {
+	group := c.principal.Alias(c.req.model)
+	in, out := c.req.inputBound(), c.outputBound()
+	sub := auth.Subject{Principal: &c.principal, Group: group, EndUser: c.req.endUser, Free: c.free()}
+	sub.Tokens = c.tokenEstimate(group, out)
+	var ask admit.Ask
+	sub.Charges(c.snap, &ask, c.h.Admit.LimitID)
+	if len(ask.Budgets) > 0 {
+		worst, priced := c.plan.Worst(in, out)
+		if !priced && (c.snap.Routing.Config.Tollgate.Unpriced == "reject" || hard(ask.Budgets)) {
+			return refusal.New(400, "invalid_request_error", "model", "Model "+c.req.model+
+				" has no price, and the caller has a budget: set input_cost_per_token and output_cost_per_token on the deployment, or `unpriced: flag` and a soft budget.")
+		}
+		ask.Max = worst
+		c.bound(&ask, group, in, out)
+	}
+	res, err := c.h.Admit.Acquire(c.admitContext(), &ask)
+	if err != nil {
+		return c.notAdmitted(err)
+	}
+	c.reservation = res
+	c.max = ask.Max
+	if len(ask.Budgets) > 0 {
+		c.capOutput(&ask, in)
+		loc := c.snap.Routing.Location
+		for i := range ask.Budgets {
+			b := &ask.Budgets[i]
+			c.charges = append(c.charges, store.Charge{Scope: b.Scope, Window: windowStart(&b.Def, c.start, loc)})
+		}
+	}
+	return nil
+}
+
+// bound decides how much a call without a stated maximum reserves: a stream
+// starts at the learned size and grows, another call takes the model's maximum
+// or what the budget affords.
+func (c *call) bound(ask *admit.Ask, group string, in, out int64) {
+	if c.req.maxOutput > 0 || c.op == provider.OpEmbedding {
+		return
+	}
+	learned := min(c.h.Admit.Learned(c.principal.KeyHash(), group), out)
+	small, _ := c.plan.Worst(in, max(learned, 64))
+	switch c.snap.Routing.Config.Tollgate.Unbounded {
+	case "reserve_max":
+		return
+	default:
+		ask.Clamp, ask.Min = true, min(small, ask.Max)
+	}
+}
+
+// capOutput turns a clamped grant into the most output tokens it pays for.
+func (c *call) capOutput(ask *admit.Ask, in int64) {
+	granted := c.reservation.Granted()
+	if granted >= ask.Max || ask.Max == 0 {
+		return
+	}
+	c.max = granted
+	c.outputCap = route.Affordable(&c.plan, in, granted)
+}
+
+func (c *call) outputBound() int64 {
+	if c.op == provider.OpEmbedding {
+		return 0
+	}
+	if c.req.maxOutput > 0 {
+		return c.req.maxOutput * c.req.choices
+	}
+	return c.plan.MaxOutput() * c.req.choices
+}
+
+func (c *call) tokenEstimate(group string, out int64) int64 {
+	t := c.snap.Routing.Config.Tollgate.TPMCount
+	if t == "actual" {
+		return 0
+	}
+	if c.req.maxOutput == 0 {
+		out = min(out, c.h.Admit.Learned(c.principal.KeyHash(), group))
+	}
+	return c.req.inputEstimate() + out
+}
+
+func hard(b []admit.BudgetCharge) bool {
+	for i := range b {
+		if !b[i].Def.Soft {
+			return true
+		}
+	}
+	return false
+}
+
+// admitContext ends with the client's patience: a caller that has gone need not
+// wait for credit.
+func (c *call) admitContext() context.Context { return context.Background() }
+
+// notAdmitted puts the limiter's refusal into LiteLLM's words.
+func (c *call) notAdmitted(err error) *refusal.Refusal {
+	var no *admit.Refusal
+	if !errors.As(err, &no) {
+		return refusal.Unavailable("admission_unavailable", "The budget bank did not answer in time ("+err.Error()+"). Nothing was charged; try again.", time.Second)
+	}
+	if no.Budget {
+		return c.budgetRefusal(no)
+	}
+	return rateRefusal(no, c.start)
+}

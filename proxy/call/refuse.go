@@ -1,0 +1,145 @@
+package call
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"tollgate/config/model"
+	"tollgate/limiter/admit"
+	"tollgate/proxy/openai"
+	"tollgate/proxy/provider"
+	"tollgate/proxy/refusal"
+)
+
+// budgetRefusal puts an exhausted budget into LiteLLM's words for its level.
+func (c *call) budgetRefusal(no *admit.Refusal) *refusal.Refusal {
+	old := c.compatOld()
+	status := 429
+	if old {
+		status = 400
+	}
+	spent, limit := dollars(no.Spent.USD()), dollars(no.MaxBudget.USD())
+	id := no.Scope.ID
+	var msg string
+	switch no.Scope.Dim {
+	case model.DimTeam:
+		msg = "Budget has been exceeded! Team=" + id + " Current cost: " + spent + ", Max budget: " + limit
+	case model.DimUser:
+		msg = "ExceededBudget: User=" + id + " over budget. Spend=" + spent + ", Budget=" + limit
+	case model.DimEndUser:
+		msg = "ExceededBudget: End User=" + id + " over budget. Spend=" + spent + ", Budget=" + limit
+	case model.DimMember:
+		team, user, _ := strings.Cut(id, "\x1f")
+		msg = "Budget has been exceeded! User=" + user + " in Team=" + team + " Current cost: " + spent + ", Max budget: " + limit
+	case model.DimModelPerKey:
+		hash, group, _ := strings.Cut(id, "\x1f")
+		alias := "None"
+		if k := c.principal.Key; k != nil && k.Alias != "" {
+			alias = k.Alias
+		}
+		msg = "LiteLLM Virtual Key: " + hash + ", key_alias: " + alias + ", exceeded budget for model=" + group
+	default:
+		msg = "Budget has been exceeded! Current cost: " + spent + ", Max budget: " + limit
+		if !old && no.Scope.Dim == model.DimKey {
+			msg = "Budget has been exceeded! Key=" + id + " Current cost: " + spent + ", Max budget: " + limit
+		}
+	}
+	if no.Reserved > 0 {
+		msg += ". Reserved by calls in flight: " + dollars(no.Reserved.USD()) + ", needed: " + dollars(no.Need.USD())
+	}
+	if !no.Resets.IsZero() {
+		msg += ". Resets at: " + stamp(no.Resets)
+	}
+	r := refusal.New(status, "budget_exceeded", "", msg)
+	r.Class = "BudgetExceededError"
+	// Waiting does not help before the window ends: clients must not retry.
+	return r.With("x-should-retry", "false")
+}
+
+// rateRefusal is LiteLLM's answer of its rate limiter, with the true time to wait.
+func rateRefusal(no *admit.Refusal, now time.Time) *refusal.Refusal {
+	secs := max(int(math.Ceil(no.RetryAfter.Seconds())), 1)
+	resets := now.Add(no.RetryAfter)
+	id := strings.ReplaceAll(no.Scope.ID, "\x1f", ":")
+	r := refusal.New(429, "rate_limit_error", "", fmt.Sprintf(
+		"Rate limit exceeded for %s: %s. Limit type: %s. Current limit: %d, Remaining: %d. Limit resets at: %s",
+		no.Scope.Dim, id, no.Kind, no.Limit, no.Remaining, stamp(resets)))
+	r.Class = string(provider.RateLimit)
+	return r.With("retry-after", strconv.Itoa(min(secs, 60))).
+		With("rate_limit_type", no.Kind.String()).With("reset_at", stamp(resets))
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+
+// dollars shows an amount as Python shows a float.
+func dollars(f float64) string {
+	s := strconv.FormatFloat(f, 'f', -1, 64)
+	if a := math.Abs(f); a != 0 && a < 1e-4 {
+		s = strconv.FormatFloat(f, 'e', -1, 64)
+	}
+	if !strings.ContainsAny(s, ".e") {
+		s += ".0"
+	}
+	return s
+}
+
+// upstreamRefusal is the client's form of a provider's failure once the router
+// has given up: LiteLLM's class in front, the group behind.
+func (c *call) upstreamRefusal(f *provider.Error) *refusal.Refusal {
+	name := ""
+	if d := c.served.Deployment; d != nil {
+		name = d.Provider
+	}
+	msg := openai.UpstreamMessage(name, f) + ". Received Model Group=" + c.req.model +
+		"\nAvailable Model Group Fallbacks=" + c.fallbackList()
+	typ := f.Type
+	if typ == "" && f.Class == provider.RateLimit {
+		typ = "throttling_error"
+	}
+	r := refusal.New(f.Status, typ, f.Param, msg)
+	r.Class = string(f.Class)
+	switch f.Code {
+	case "context_length_exceeded", "content_policy_violation", "model_not_found", "insufficient_quota", "unsupported_parameter":
+		r.Code = f.Code // SDKs and frameworks branch on these
+	}
+	if f.Class == provider.ContextWindow && r.Code == "" {
+		r.Code = "context_length_exceeded"
+	}
+	if f.RetryAfter > 0 && f.RetryAfter <= 60*time.Second {
+		r.With("retry-after", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
+	}
+	if f.Class == provider.Timeout {
+		r.With("x-litellm-timeout", dollars(c.timeoutSeconds()))
+	}
+	// The router has retried already; the SDK's own retries would multiply.
+	return r.With("x-should-retry", "false")
+}
+
+func (c *call) timeoutSeconds() float64 {
+	if c.served.Deployment == nil {
+		return c.req.timeout.Seconds()
+	}
+	o := c.timeouts(c.served.Deployment)
+	if o.FirstByte > 0 {
+		return o.FirstByte.Seconds()
+	}
+	return o.Deadline.Sub(c.sentAt).Seconds()
+}
+
+func (c *call) fallbackList() string {
+	var names []string
+	for i := range c.plan.Candidates {
+		if cand := &c.plan.Candidates[i]; cand.Fallback && !contains(names, cand.Group) {
+			names = append(names, cand.Group)
+		}
+	}
+	if names == nil {
+		return "None"
+	}
+	return "['" + strings.Join(names, "', '") + "']"
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,181 @@
+package call
+
+import (
+	"time"
+
+	"tollgate/config/price"
+	"tollgate/ledger/store"
+	"tollgate/proxy/provider"
+	"tollgate/proxy/refusal"
+	"tollgate/proxy/route"
+)
+
+const (
+	storeSuccess      = store.Success
+	storeFailure      = store.Failure
+	storeClientClosed = store.ClientClosed
+)
+
+// outcome is how a call ended.
+type outcome struct {
+	status   string
+	id       string // provider's response id
+	model    string // as the provider named it
+	usage    price.Usage
+	rawUsage []byte
+	response []byte
+	fault    *provider.Error
+}
+
+// settle writes the entry and gives the reservation its due. It runs once per
+// admitted call, whatever became of it.
+func (c *call) settle(o outcome) error {
+	if c.settled {
+		return nil
+	}
+	c.settled = true
+	now := c.h.Clock.Now()
+	d := c.served.Deployment
+	var cost price.Cost
+	if d != nil && o.status != storeFailure || o.usage.Known {
+		cost = price.Of(&o.usage, rowOf(c.served))
+	}
+	c.cost, c.endAt = cost, now
+	e := c.entryOf(o, cost, now)
+	_, err := c.h.Ledger.Settle(c.intent, e)
+	if err != nil {
+		// The intent stays: the next start charges its maximum. The credit must
+		// stay reserved with it.
+		c.h.Logger.Error("settlement not recorded", "call_id", c.idText, "error", err)
+		return err
+	}
+	c.reservation.Settle(o.usage.Total(), cost.Total)
+	if o.usage.OutTotal > 0 {
+		c.h.Admit.Learn(c.principal.KeyHash(), c.plan.Name, o.usage.OutTotal)
+	}
+	c.h.Metrics.observe(c, &o)
+	return nil
+}
+
+func rowOf(cand route.Candidate) *price.Row {
+	if cand.Deployment == nil {
+		return nil
+	}
+	return cand.Deployment.Price
+}
+
+func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
+	e := &c.entry
+	p := &c.principal
+	*e = store.Entry{
+		CallID: c.id, RequestID: o.id, CallType: c.callType(), Status: o.status, Start: c.start, End: now,
+		Key: p.KeyHash(), User: p.UserID(), EndUser: c.req.endUser, RequestUser: c.req.user, Group: c.req.model,
+		Region: c.h.Region, IP: c.ctx.RemoteIP().String(), Session: c.session(), Tags: c.allTags(), Metadata: c.req.metadata,
+		Usage: o.usage, RawUsage: o.rawUsage, Cost: cost, Charges: c.charges, Max: c.max, Attempts: c.attempts, Stream: c.req.stream,
+	}
+	if p.Key != nil {
+		e.KeyAlias, e.Organization = p.Key.Alias, p.Key.OrganizationID
+		if p.Key.TeamID != "" {
+			e.Team = p.Key.TeamID
+		}
+	}
+	if p.Team != nil {
+		e.TeamAlias = p.Team.Alias
+	}
+	if d := c.served.Deployment; d != nil {
+		e.Model, e.ModelID, e.Provider, e.APIBase = d.FullModel, d.ID, d.Provider, d.APIBase
+		if d.Wildcard {
+			e.Model = d.Provider + "/" + c.served.Model
+		}
+		if c.served.Fallback {
+			e.Fallbacks = 1
+		}
+		if d.Region != "" {
+			e.Region = d.Region
+		}
+	}
+	if c.req.stream {
+		e.FirstToken = c.firstAt
+	}
+	if o.fault != nil {
+		e.ErrorClass, e.ErrorCode, e.ErrorMessage = string(o.fault.Class), itoa(o.fault.Status), o.fault.Message
+	}
+	if !cost.Priced && o.status != storeFailure && c.served.Deployment != nil {
+		e.Note = "unpriced"
+	}
+	c.keepBodies(e, o)
+	return e
+}
+
+// keepBodies stores prompt and answer where the settings ask for it.
+func (c *call) keepBodies(e *store.Entry, o outcome) {
+	if !c.keepsBodies() {
+		return
+	}
+	e.Request, e.Response = c.body.Src(), o.response
+	if raw, ok := c.body.Get("messages"); ok {
+		e.Messages = raw
+	}
+	if e.Response == nil && c.stream != nil {
+		e.Response = c.stream.kept
+	}
+}
+
+func (c *call) keepsBodies() bool {
+	cfg := c.snap.Routing.Config
+	return cfg.General.StorePrompts && !cfg.LiteLLM.TurnOffMessageLogging
+}
+
+// session is the session the call belongs to; the call's own id as the last
+// resort, so that the column is never empty.
+func (c *call) session() string {
+	if c.req.session != "" {
+		return c.req.session
+	}
+	return c.idText
+}
+
+// growReservation reserves ahead of a stream's output: it is asked when out
+// tokens have been passed on and answers at which count to ask again.
+func (c *call) growReservation(out int64) (ok bool, next int64) {
+	row := c.served.Deployment.Price
+	in := c.req.inputBound()
+	held := c.reservation.Granted()
+	need := price.Max(row, in, out+growthMargin)
+	if need <= held {
+		return true, out + growthMargin/4
+	}
+	ahead := price.Max(row, in, out*2+4*growthMargin)
+	if c.reservation.Grow(ahead-held) || c.reservation.Grow(need-held) {
+		c.max = c.reservation.Granted()
+		return true, out + growthMargin/4
+	}
+	return price.Max(row, in, out) < held, out + 1
+}
+
+// growthMargin is how many tokens a stream's reservation stays ahead.
+const growthMargin = 256
+
+// refused writes the row of a call that was refused before anything was sent.
+// Refusals of the caller's own making (bad JSON, unknown model) are counted in
+// the metrics only; LiteLLM writes rows for those that had a key.
+func (c *call) refused(ref *refusal.Refusal) {
+	c.unwatch()
+	if c.settled {
+		return
+	}
+	if c.reservation != nil {
+		c.reservation.Cancel()
+	}
+	c.h.Metrics.refused(c, ref)
+	if c.snap.Routing == nil || c.snap.Routing.Config.General.DisableErrorLogs || c.principal.KeyHash() == "" {
+		return
+	}
+	c.settled = true
+	e := c.entryOf(outcome{status: storeFailure}, price.Cost{}, c.h.Clock.Now())
+	e.ErrorClass, e.ErrorCode, e.ErrorMessage = ref.Class, ref.CodeText(), ref.Message
+	e.Charges, e.Max = nil, 0
+	if _, err := c.h.Ledger.Settle(store.Ref{}, e); err != nil {
+		c.h.Logger.Warn("refusal row not recorded", "call_id", c.idText, "error", err)
+	}
+}

@@ -1,0 +1,254 @@
+package call
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"tollgate/config/price"
+	"tollgate/proxy/provider"
+	"tollgate/proxy/stream"
+	"tollgate/proxy/upstream"
+)
+
+// batchBytes is how much of what has already arrived goes out in one write.
+// Nothing is ever waited for to fill it.
+const batchBytes = 32 << 10
+
+// streamBody is the response body of a streamed call. fasthttp pulls it: a slow
+// client slows the reading from the provider. It books the call before the
+// last frame leaves, or at Close when the client has gone.
+type streamBody struct {
+	c       *call
+	x       *upstream.Exchange // nil for a mocked stream
+	sse     *stream.Reader
+	tr      provider.Stream
+	pending []byte
+	off     int
+	over    bool // everything the client gets is in pending
+	fault   *provider.Error
+	grownAt int64
+	keep    bool   // the settings ask for the answer to be kept
+	kept    []byte // the frames sent so far, up to keepBytes
+}
+
+// keepBytes bounds what is kept of a streamed answer.
+const keepBytes = 256 << 10
+
+// Emit takes one frame from the translator.
+func (b *streamBody) Emit(frame []byte) {
+	b.pending = append(b.pending, frame...)
+	if b.keep && len(b.kept)+len(frame) <= keepBytes {
+		b.kept = append(b.kept, frame...)
+	}
+}
+
+// beginStream reads until the provider has said something that the client can
+// be given: until then a failure still has a status and may be retried.
+func (c *call) beginStream(p provider.Provider, x *upstream.Exchange) *provider.Error {
+	b := &streamBody{c: c, x: x, sse: stream.NewReader(x), tr: p.Stream(&c.pcall), keep: c.keepsBodies()}
+	for len(b.pending) == 0 && !b.over {
+		if err := b.step(); err != nil {
+			x.Cancel()
+			x.Close()
+			return err
+		}
+	}
+	c.passHeaders(x)
+	return c.startBody(b)
+}
+
+// mockStream sends a fixed answer through the same body.
+func (c *call) mockStream(tr provider.Stream) *provider.Error {
+	b := &streamBody{c: c, tr: tr, keep: c.keepsBodies()}
+	if err := tr.End(b); err != nil {
+		return asProviderError(err)
+	}
+	b.over = true
+	return c.startBody(b)
+}
+
+func (c *call) startBody(b *streamBody) *provider.Error {
+	if b.over {
+		b.book()
+	}
+	c.stream = b
+	ctx := c.ctx
+	ctx.SetStatusCode(200)
+	ctx.SetContentType("text/event-stream; charset=utf-8")
+	ctx.Response.Header.Set("Cache-Control", "no-cache")
+	ctx.Response.Header.Set("X-Accel-Buffering", "no")
+	c.headers(false)
+	ctx.Response.SetBodyStream(b, -1)
+	return nil
+}
+
+// step takes one upstream event, or the end of the upstream's body.
+func (b *streamBody) step() *provider.Error {
+	name, data, err := b.sse.Next()
+	switch {
+	case err == nil:
+		if err := b.tr.Event(name, data, b); err != nil {
+			return asProviderError(err)
+		}
+		if b.tr.Info().Done {
+			return b.end()
+		}
+		return nil
+	case errors.Is(err, io.EOF):
+		return b.end()
+	case errors.Is(err, stream.ErrTooLarge):
+		return provider.NewError(provider.APIError, err.Error())
+	}
+	return b.c.lineFault(err)
+}
+
+func (b *streamBody) end() *provider.Error {
+	if err := b.tr.End(b); err != nil {
+		return asProviderError(err)
+	}
+	b.over = true
+	return nil
+}
+
+// Read gives the client what is there, waiting only for the next event.
+func (b *streamBody) Read(p []byte) (int, error) {
+	for b.off == len(b.pending) {
+		if b.over {
+			return 0, io.EOF
+		}
+		b.pending, b.off = b.pending[:0], 0
+		b.pump()
+	}
+	n := copy(p, b.pending[b.off:])
+	b.off += n
+	return n, nil
+}
+
+// pump fills pending with the next event and those already here. A fault ends
+// the stream with an error frame in the client's dialect.
+func (b *streamBody) pump() {
+	for {
+		if f := b.step(); f != nil {
+			b.fail(f)
+			return
+		}
+		if b.over {
+			b.book()
+			return
+		}
+		if b.overBudget() {
+			b.tr.Cut("length", b)
+			b.over = true
+			b.book()
+			return
+		}
+		if len(b.pending) >= batchBytes || len(b.pending) > 0 && !b.sse.Buffered() {
+			return
+		}
+	}
+}
+
+// fail ends the stream after content has been sent.
+func (b *streamBody) fail(f *provider.Error) {
+	b.fault, b.over = f, true
+	if b.c.canceled.Load() {
+		return // nobody reads; Close books
+	}
+	b.pending = b.c.appendStreamError(b.pending, f)
+	b.book()
+}
+
+// overBudget keeps the reservation ahead of what has been produced; it is true
+// when the budget gives no more.
+func (b *streamBody) overBudget() bool {
+	c := b.c
+	if len(c.charges) == 0 || c.served.Deployment.Price == nil {
+		return false
+	}
+	out := b.tr.Info().OutputBytes / 3
+	if out < b.grownAt {
+		return false
+	}
+	ok, next := c.growReservation(out)
+	b.grownAt = next
+	return !ok
+}
+
+// book settles the call as far as the provider's or our count goes. When the
+// ledger refuses, the end of the answer is withheld: an answer that ends is a
+// booked one.
+func (b *streamBody) book() {
+	c := b.c
+	c.unwatch()
+	if c.settled {
+		return
+	}
+	info := b.tr.Info()
+	o := outcome{status: storeSuccess, id: info.ID, model: info.Model, usage: b.usage(info), rawUsage: info.RawUsage, fault: b.fault}
+	switch {
+	case c.canceled.Load() || b.fault == nil && !b.over:
+		o.status = storeClientClosed
+	case b.fault != nil:
+		o.status = storeFailure
+	}
+	if err := c.settle(o); err != nil {
+		b.pending = c.appendStreamError(b.pending[:0], provider.NewError(provider.ServiceUnavailable, errWithheld.Error()))
+		b.off = 0
+	}
+}
+
+// usage is the provider's word, or our count of what was passed on.
+func (b *streamBody) usage(info *provider.StreamInfo) price.Usage {
+	u := info.Usage
+	if info.Done && u.Known {
+		return u
+	}
+	est := b.c.estimate(info.OutputBytes)
+	if !u.Known {
+		return est
+	}
+	// Cut before the final count: input as the provider said, output ours if larger.
+	if u.OutTotal < est.OutTotal {
+		u.OutTotal, u.Estimated = est.OutTotal, true
+	}
+	if u.Prompt() == 0 {
+		u.InUncached = est.InUncached
+	}
+	return u
+}
+
+// Close is called by fasthttp after the last byte, or when writing failed
+// because the client has gone.
+func (b *streamBody) Close() error {
+	c := b.c
+	c.unwatch()
+	if !c.settled {
+		b.over = false // cut by the client
+		if b.x != nil {
+			b.x.Cancel()
+		}
+		b.book()
+	}
+	if b.x != nil {
+		b.drain()
+		b.x.Close()
+	}
+	c.h.inFlight.Add(-1)
+	return nil
+}
+
+// drain takes the little that follows the end marker, so that the connection
+// can be used again.
+func (b *streamBody) drain() {
+	if b.x.Canceled() || b.fault != nil {
+		return
+	}
+	b.x.Linger(20 * time.Millisecond)
+	var rest [256]byte
+	for range 4 {
+		if _, err := b.x.Read(rest[:]); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package server
+
+import (
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/valyala/fasthttp"
+
+	"tollgate/config/state"
+	"tollgate/proxy/auth"
+	"tollgate/proxy/call"
+	"tollgate/proxy/dialect"
+	"tollgate/proxy/openai"
+	"tollgate/proxy/provider"
+	"tollgate/proxy/refusal"
+)
+
+// serve routes one request. Routes are few and fixed: a switch is the router.
+func (s *Server) serve(ctx *fasthttp.RequestCtx) {
+	path := string(ctx.Path())
+	if op, pathModel, ok := modelRoute(path); ok {
+		s.modelCall(ctx, op, pathModel, path)
+		return
+	}
+	if s.publicRoute(ctx, path) {
+		return
+	}
+	s.keyedRoute(ctx, path)
+}
+
+// modelRoute reads the model routes in all their forms: with and without /v1,
+// and Azure's, where the path names the model.
+func modelRoute(path string) (op provider.Op, pathModel string, ok bool) {
+	switch path {
+	case "/v1/chat/completions", "/chat/completions":
+		return provider.OpChat, "", true
+	case "/v1/completions", "/completions":
+		return provider.OpCompletion, "", true
+	case "/v1/embeddings", "/embeddings":
+		return provider.OpEmbedding, "", true
+	case "/v1/messages", "/messages":
+		return provider.OpMessages, "", true
+	}
+	if rest, found := strings.CutPrefix(path, "/openai/v1"); found {
+		return modelRoute(rest)
+	}
+	for _, prefix := range []string{"/openai/deployments/", "/engines/", "/v1/engines/"} {
+		rest, found := strings.CutPrefix(path, prefix)
+		if !found {
+			continue
+		}
+		for suffix, op := range azureSuffix {
+			if m, has := strings.CutSuffix(rest, suffix); has && m != "" {
+				return op, m, true
+			}
+		}
+	}
+	return 0, "", false
+}
+
+// azureSuffix: "/chat/completions" also ends in "/completions", but a model
+// name "x/chat" in front of it is Azure's path of no one.
+var azureSuffix = map[string]provider.Op{
+	"/chat/completions": provider.OpChat,
+	"/embeddings":       provider.OpEmbedding,
+	"/completions":      provider.OpCompletion,
+}
+
+// modelCall serves one of the model routes.
+func (s *Server) modelCall(ctx *fasthttp.RequestCtx, op provider.Op, pathModel, path string) {
+	start := s.Clock.Now()
+	if !ctx.IsPost() {
+		s.methodNotAllowed(ctx, "POST")
+		return
+	}
+	snap := s.State.State()
+	p, ref := s.identify(ctx, snap, path)
+	if ref == nil {
+		ref = p.MayCallRoute(path, false)
+	}
+	var body []byte
+	if ref == nil {
+		body, ref = decodeBody(ctx, s.bodyLimit())
+	}
+	if ref == nil {
+		in := call.Incoming{Op: op, Start: start, Snapshot: snap, Principal: p, Body: body, PathModel: pathModel}
+		if c, ok := ctx.Conn().(*watchedConn); ok {
+			in.Conn = c
+		}
+		ref = s.Calls.Serve(ctx, in)
+	}
+	if ref != nil {
+		s.refuse(ctx, ref)
+	}
+	s.requestIDs(ctx)
+}
+
+// identify finds out who calls. On a public route a caller may go without a key.
+func (s *Server) identify(ctx *fasthttp.RequestCtx, snap *state.Snapshot, path string) (auth.Principal, *refusal.Refusal) {
+	custom, old := "", false
+	if r := snap.Routing; r != nil {
+		custom, old = r.Config.General.KeyHeaderName, r.Config.Tollgate.CompatErrors == "old"
+	}
+	key, ref := auth.Credential(&ctx.Request.Header, custom)
+	if ref != nil {
+		if publicRouteListed(snap, path) {
+			return auth.Principal{Public: true}, nil
+		}
+		return auth.Principal{}, ref
+	}
+	return auth.Identify(snap, s.MasterHash(), key, old)
+}
+
+func publicRouteListed(snap *state.Snapshot, path string) bool {
+	if snap.Routing == nil {
+		return false
+	}
+	for _, r := range snap.Routing.Config.General.PublicRoutes {
+		if r == path || auth.NormalizeRoute(r) == auth.NormalizeRoute(path) {
+			return true
+		}
+	}
+	return false
+}
+
+// keyedRoute serves everything that needs a key but is no model call.
+func (s *Server) keyedRoute(ctx *fasthttp.RequestCtx, path string) {
+	models := path == "/v1/models" || path == "/models" || strings.HasPrefix(path, "/v1/models/") || strings.HasPrefix(path, "/models/")
+	allowed := s.Management.Methods(path)
+	if models {
+		allowed = []string{fasthttp.MethodGet}
+	}
+	if len(allowed) == 0 {
+		s.notFound(ctx)
+		return
+	}
+	if method := string(ctx.Method()); !listed(allowed, method) {
+		s.methodNotAllowed(ctx, strings.Join(allowed, ", "))
+		return
+	}
+	snap := s.State.State()
+	p, ref := s.identify(ctx, snap, path)
+	if ref == nil {
+		ref = p.MayCallRoute(path, ctx.IsGet())
+	}
+	switch {
+	case ref != nil:
+	case models:
+		ref = s.listModels(ctx, snap, &p, path)
+	default:
+		if ref = p.Expired(s.Clock.Now()); ref == nil {
+			_, ref = s.Management.Handle(ctx, &p)
+		}
+	}
+	if ref != nil {
+		s.refuse(ctx, ref)
+	}
+	s.requestIDs(ctx)
+}
+
+// listModels is GET /v1/models and /v1/models/{id}: what this caller may call.
+func (s *Server) listModels(ctx *fasthttp.RequestCtx, snap *state.Snapshot, p *auth.Principal, path string) *refusal.Refusal {
+	if snap.Routing == nil {
+		return refusal.Unavailable("no_config", "This node has no configuration yet.", headerTimeout)
+	}
+	names := p.Models(snap, snap.Routing.VisibleModels())
+	if id, ok := strings.CutPrefix(auth.NormalizeRoute(path), "/models/"); ok && id != "" {
+		if !listed(names, id) {
+			return refusal.New(404, "invalid_request_error", "model", "The model '"+id+"' does not exist or you do not have access to it.").With("x-should-retry", "false")
+		}
+		ctx.SetContentType("application/json")
+		ctx.SetBody(openai.AppendModel(nil, id))
+		return nil
+	}
+	ctx.SetContentType("application/json")
+	ctx.SetBody(openai.AppendModels(nil, names))
+	return nil
+}
+
+func listed(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse writes a refusal in the dialect of the route.
+func (s *Server) refuse(ctx *fasthttp.RequestCtx, r *refusal.Refusal) {
+	old := false
+	if routing := s.State.State().Routing; routing != nil {
+		old = routing.Config.Tollgate.CompatErrors == "old"
+	}
+	id := s.requestIDs(ctx)
+	ctx.Response.ResetBody()
+	ctx.SetStatusCode(r.Status)
+	ctx.SetContentType("application/json")
+	for _, h := range r.Header {
+		ctx.Response.Header.Set(h[0], h[1])
+	}
+	ctx.Response.Header.Set("x-litellm-version", s.Version)
+	ctx.SetBody(dialect.OfPath(string(ctx.Path())).AppendError(nil, r, id, old))
+}
+
+// requestIDs names the request in the headers that each SDK reads.
+func (s *Server) requestIDs(ctx *fasthttp.RequestCtx) string {
+	h := &ctx.Response.Header
+	id := string(h.Peek("x-litellm-call-id"))
+	if id == "" {
+		id = uuid.NewString()
+		h.Set("x-litellm-call-id", id)
+	}
+	h.Set("x-request-id", id)
+	h.Set("request-id", id)
+	return id
+}
+
+func (s *Server) notFound(ctx *fasthttp.RequestCtx) {
+	s.refuse(ctx, &refusal.Refusal{Status: 404, Detail: true, Message: "Not Found"})
+}
+
+func (s *Server) methodNotAllowed(ctx *fasthttp.RequestCtx, allow string) {
+	s.refuse(ctx, (&refusal.Refusal{Status: 405, Detail: true, Message: "Method Not Allowed"}).With("allow", allow))
+}

@@ -1,0 +1,166 @@
+// Package server is the HTTP front of a node: listener, limits of headers and
+// bodies, routes, who is calling, health and metrics. It decides nothing about
+// calls and objects; it hands them to the rooms that do and writes refusals in
+// the caller's dialect.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
+
+	"tollgate/config/state"
+	"tollgate/config/unit"
+	"tollgate/proxy/auth"
+	"tollgate/proxy/call"
+	"tollgate/proxy/refusal"
+)
+
+// Management serves the management API.
+type Management interface {
+	Handle(ctx *fasthttp.RequestCtx, p *auth.Principal) (ok bool, r *refusal.Refusal)
+	Methods(path string) []string
+}
+
+// Readiness says whether this node may take traffic, and what it knows of itself.
+type Readiness interface {
+	// Ready returns nil, or why not.
+	Ready() error
+	// Facts are shown by /health and /health/readiness.
+	Facts() map[string]any
+}
+
+// Deps are what the server hands requests to.
+type Deps struct {
+	State      state.Getter
+	MasterHash func() string
+	Calls      *call.Handler
+	Management Management
+	Readiness  Readiness
+	Gatherer   prometheus.Gatherer
+	Clock      unit.Clock
+	Logger     *slog.Logger
+	Version    string
+}
+
+// Bounds that protect the process. Nobody set them, so they are wide and
+// documented, and a config may set others.
+const (
+	maxHeaderBytes = 16 << 10
+	maxBodyBytes   = 100 << 20
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = 75 * time.Second
+	minBodyRate    = 1 << 10 // bytes a second, after headerTimeout
+)
+
+// Server serves one listener.
+type Server struct {
+	Deps
+	http    *fasthttp.Server
+	metrics fasthttp.RequestHandler
+}
+
+// New makes a server; Run serves.
+func New(d Deps) *Server {
+	s := &Server{Deps: d}
+	s.metrics = metricsHandler(d.Gatherer)
+	s.http = &fasthttp.Server{
+		Handler:                      s.serve,
+		ErrorHandler:                 s.malformed,
+		HeaderReceived:               s.headerReceived,
+		Name:                         "",
+		NoDefaultServerHeader:        true,
+		NoDefaultDate:                true,
+		NoDefaultContentType:         true,
+		ReadBufferSize:               maxHeaderBytes,
+		WriteBufferSize:              4 << 10,
+		ReadTimeout:                  headerTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxRequestBodySize:           maxBodyBytes,
+		DisablePreParseMultipartForm: true,
+		CloseOnShutdown:              true,
+		Logger:                       quiet{},
+	}
+	return s
+}
+
+// quiet drops fasthttp's own log: it reports what clients send, line by line.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+
+// Run serves ln until ctx ends, then lets calls in flight finish for at most
+// drain and closes the rest.
+func (s *Server) Run(ctx context.Context, ln net.Listener, drain time.Duration) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.http.Serve(watchedListener{ln}) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	limit, cancel := context.WithTimeout(context.Background(), drain)
+	defer cancel()
+	err := s.http.ShutdownWithContext(limit)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.Logger.Warn("calls cut at the end of the drain time", "in_flight", s.Calls.InFlight())
+		return nil
+	}
+	return err
+}
+
+// headerReceived gives a request the time its body may take: a sender slower
+// than the minimum rate is cut.
+func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	limit := s.bodyLimit()
+	n := h.ContentLength()
+	if n < 0 { // chunked: as long as the largest body may take at a fair rate
+		n = 4 << 20
+	}
+	return fasthttp.RequestConfig{
+		ReadTimeout:        headerTimeout + time.Duration(n/minBodyRate)*time.Second/8 + time.Minute*time.Duration(min(n, 1)),
+		MaxRequestBodySize: limit,
+	}
+}
+
+func (s *Server) bodyLimit() int {
+	r := s.State.State().Routing
+	if r == nil {
+		return maxBodyBytes
+	}
+	if n := r.Config.Tollgate.MaxRequestBytes; n > 0 {
+		return int(n)
+	}
+	if mb := r.Config.General.MaxRequestSizeMB; mb > 0 {
+		return int(mb * (1 << 20))
+	}
+	return maxBodyBytes
+}
+
+// malformed answers what fasthttp could not read as a request.
+func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
+	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	r := refusal.New(400, "invalid_request_error", "", "The request could not be read: "+err.Error()+".")
+	switch {
+	case errors.As(err, &small):
+		r = refusal.New(431, "invalid_request_error", "", fmt.Sprintf("The request's headers are larger than %d bytes.", maxHeaderBytes))
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		r = tooLarge(s.bodyLimit())
+	case errors.As(err, &timeout) && timeout.Timeout():
+		r = refusal.New(408, "invalid_request_error", "", "The request was sent too slowly.")
+	}
+	ctx.SetConnectionClose()
+	s.refuse(ctx, r)
+}
+
+func tooLarge(limit int) *refusal.Refusal {
+	return refusal.New(413, "invalid_request_error", "request_body", fmt.Sprintf(
+		"The request body is larger than %d bytes. Send less, or raise general_settings.max_request_size_mb.", limit))
+}

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// watchedListener hands out connections that can tell, while a handler runs,
+// that the client has gone. fasthttp itself reads nothing then, and its
+// RequestCtx.Done fires only at shutdown.
+type watchedListener struct{ net.Listener }
+
+// Accept wraps the connection. Below TLS it would see only ciphertext, so the
+// listener is wrapped above it.
+func (l watchedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &watchedConn{Conn: c}, nil
+}
+
+// watchedConn is a client connection. While watched, one goroutine of its own
+// waits for a byte: end or reset means that the client has gone; a byte is the
+// next pipelined request's and is kept for it.
+type watchedConn struct {
+	net.Conn
+	mu       sync.Mutex // guards the fields below
+	kept     [1]byte
+	hasKept  bool
+	watching bool
+	epoch    uint64        // counts requests: a late Watch must not outlive its own
+	done     chan struct{} // closed when the watcher has returned
+}
+
+// longAgo as a read deadline makes a blocked read return at once.
+var longAgo = time.Unix(1, 0)
+
+// Arm names the request that a later Watch belongs to.
+func (c *watchedConn) Arm() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.epoch
+}
+
+// Watch starts to wait for the client's leaving and calls gone once if it
+// happens. It does nothing when its request is over already, or while a byte of
+// a pipelined request is kept.
+func (c *watchedConn) Watch(epoch uint64, gone func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.epoch != epoch || c.watching || c.hasKept {
+		return
+	}
+	c.watching = true
+	c.done = make(chan struct{})
+	_ = c.SetReadDeadline(time.Time{})
+	go c.wait(gone, c.done)
+}
+
+func (c *watchedConn) wait(gone func(), done chan struct{}) {
+	defer close(done)
+	var b [1]byte
+	n, err := c.Conn.Read(b[:])
+	if n == 1 {
+		c.mu.Lock()
+		c.kept, c.hasKept = b, true
+		c.mu.Unlock()
+		return
+	}
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		gone()
+	}
+}
+
+// Unwatch ends the wait and returns when nothing reads the connection any more.
+// It must be called before the handler gives the connection back to fasthttp.
+func (c *watchedConn) Unwatch() {
+	c.mu.Lock()
+	c.epoch++
+	if !c.watching {
+		c.mu.Unlock()
+		return
+	}
+	done := c.done
+	c.mu.Unlock()
+	_ = c.SetReadDeadline(longAgo)
+	<-done
+	_ = c.SetReadDeadline(time.Time{})
+	c.mu.Lock()
+	c.watching = false
+	c.mu.Unlock()
+}
+
+// Read gives a kept byte first.
+func (c *watchedConn) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	if c.hasKept && len(p) > 0 {
+		p[0] = c.kept[0]
+		c.hasKept = false
+		c.mu.Unlock()
+		return 1, nil
+	}
+	c.mu.Unlock()
+	return c.Conn.Read(p)
+}
