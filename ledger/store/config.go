@@ -38,7 +38,8 @@ type Config struct {
 	// returned to; nil panics. The process is expected to end and start again.
 	Fatal func(error)
 
-	fs vfs.FS // replaced by tests
+	fs       vfs.FS // replaced by tests
+	memTable uint64 // size of the engine's table in memory, 16 MiB
 }
 
 // WithDefaults fills what is not set.
@@ -69,6 +70,9 @@ func (c Config) WithDefaults() Config {
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 16 << 20
+	}
+	if c.memTable == 0 {
+		c.memTable = 16 << 20
 	}
 	if c.fs == nil {
 		c.fs = vfs.Default

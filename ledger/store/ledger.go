@@ -77,7 +77,7 @@ func (l *Ledger) openDB() error {
 		// and a log whose sync was deferred would read as damaged after a
 		// power cut.
 		FormatMajorVersion:          pebble.FormatColumnarBlocks,
-		MemTableSize:                16 << 20,
+		MemTableSize:                l.cfg.memTable,
 		MemTableStopWritesThreshold: 4,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       1000,

@@ -1,0 +1,35 @@
+package store
+
+import "github.com/cockroachdb/pebble/v2/vfs"
+
+// On gives a config whose storage engine lies on another file system, with
+// small tables so that logs change often.
+func On(c Config, fs vfs.FS) Config {
+	c.fs, c.memTable = fs, 128<<10
+	return c
+}
+
+// SyncNow does what the background sync does.
+func (l *Ledger) SyncNow() error { return l.syncOnce() }
+
+// CheckSpaceNow does what Run does every second.
+func (l *Ledger) CheckSpaceNow() { l.checkSpace() }
+
+// AppendEntry, DecodeEntry, AppendIntent, DecodeIntent and the others are the
+// stored forms.
+var (
+	AppendEntry  = appendEntry
+	DecodeEntry  = decodeEntry
+	AppendIntent = appendIntent
+	DecodeIntent = decodeIntent
+	DecodeSlot   = decodeSlot
+	DecodeBodies = decodeBodies
+	ReadSums     = readSums
+	AppendSums   = appendSums
+)
+
+// ReadRollupKey and RollupKeyBytes are a rollup key's stored form.
+func ReadRollupKey(b []byte) (RollupKey, error) { return readRollupKey(b) }
+
+// RollupKeyBytes encodes a rollup key.
+func RollupKeyBytes(k RollupKey) []byte { return rollupKey(&k) }
