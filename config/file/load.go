@@ -81,7 +81,7 @@ func Parse(name string, data []byte, env Env, read ReadFile) (*Loaded, error) {
 		faults.sort()
 		return nil, faults
 	}
-	h, err := hash(p.out.Config)
+	h, err := Hash(p.out.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -89,9 +89,9 @@ func Parse(name string, data []byte, env Env, read ReadFile) (*Loaded, error) {
 	return p.out, nil
 }
 
-// hash is over the JSON form, whose maps are sorted, so it does not depend on
+// Hash is over the JSON form, whose maps are sorted, so it does not depend on
 // the order or the comments of the file.
-func hash(c *model.Config) (string, error) {
+func Hash(c *model.Config) (string, error) {
 	b, err := json.Marshal(c)
 	if err != nil {
 		return "", fmt.Errorf("hash config: %w", err)

@@ -48,6 +48,8 @@ type Routing struct {
 	Location *time.Location
 	Prices   *price.Book
 	Warnings []string
+
+	index routingIndex // of routing.go
 }
 
 // Group is what clients call a model: its deployments share the load.
@@ -105,6 +107,12 @@ type Deployment struct {
 	Hidden        bool
 	DBModel       bool
 	Wildcard      bool // Model holds what the client's name captured
+	// Problem, when set, is why the deployment cannot be called, such as a
+	// missing key. It is chosen only when its group has nothing better, and the
+	// call is answered with it.
+	Problem string
+
+	compiled // of routing_deployment.go
 }
 
 // Param is one raw JSON field, in the order it was given: bytes sent to a
