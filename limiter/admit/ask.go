@@ -1,5 +1,8 @@
 // Package admit decides whether a request may run: one reservation over all its
-// rate limits and budgets, all or nothing, and one settlement at its end.
+// rate limits and budgets, all or nothing, and one settlement at its end. It
+// combines limiter/rate and limiter/budget and adds no counting of its own; it
+// does not know which limits a caller has, what a call costs, or how a refusal
+// is put into words for a client.
 package admit
 
 import (
@@ -8,31 +11,22 @@ import (
 
 	"tollgate/config/model"
 	"tollgate/config/unit"
+	"tollgate/limiter/budget"
+	"tollgate/limiter/rate"
 )
 
 // Kind is what a rate limit counts.
-type Kind uint8
+type Kind = rate.Kind
 
 // The kinds, as they appear in headers and refusals.
 const (
-	Requests Kind = iota + 1
-	Tokens
-	Parallel
+	Requests = rate.Requests
+	Tokens   = rate.Tokens
+	Parallel = rate.Parallel
 )
 
-// String is LiteLLM's word for the kind.
-func (k Kind) String() string {
-	switch k {
-	case Requests:
-		return "requests"
-	case Tokens:
-		return "tokens"
-	}
-	return "max_parallel_requests"
-}
-
 // RateCharge is one rate limit that a request passes. LimitID is unique per
-// scope and kind (rate.ID builds it).
+// scope and kind (Admitter.LimitID builds it).
 type RateCharge struct {
 	LimitID uint64
 	Scope   model.Scope
@@ -42,10 +36,7 @@ type RateCharge struct {
 }
 
 // BudgetCharge is one budget that a request passes.
-type BudgetCharge struct {
-	Scope model.Scope
-	Def   model.BudgetDef
-}
+type BudgetCharge = budget.Charge
 
 // Ask is one request's wish. Budgets stand in LiteLLM's order of checks, so
 // that the first exhausted one is the one reported.
