@@ -20,6 +20,7 @@ func (u *Usage) UpdateAnthropic(raw []byte) {
 	var input, read, write, out, thought int64
 	var short, long int64
 	var extra iteration
+	again := false
 	for {
 		k, ok := s.key()
 		if !ok {
@@ -48,10 +49,20 @@ func (u *Usage) UpdateAnthropic(raw []byte) {
 			setWord(&u.Geo, &s)
 		case "iterations":
 			extra = s.compactions()
+			again = true
 		default:
 			s.skip()
 		}
 	}
+	if !again {
+		extra = u.compacted
+	}
+	// What an earlier event's compactions added comes off first: this event may
+	// state them again, and some of its totals not at all.
+	u.InUncached -= u.compacted.input
+	u.CacheRead -= u.compacted.read
+	u.CacheWrite5m -= u.compacted.write
+	u.OutTotal -= u.compacted.output
 	setUnlessZero(&u.InUncached, input)
 	setUnlessZero(&u.CacheRead, read)
 	u.setWrites(write, short, long)
@@ -61,7 +72,9 @@ func (u *Usage) UpdateAnthropic(raw []byte) {
 	u.CacheRead += extra.read
 	u.CacheWrite5m += extra.write
 	u.OutTotal += extra.output
+	u.compacted = extra
 	u.OutReasoning = min(u.OutReasoning, u.OutTotal)
+	u.Known = u.Known || u.Total() > 0
 }
 
 func setUnlessZero(to *int64, n int64) {

@@ -77,7 +77,11 @@ var bookAbility = map[rune]Supports{
 func parseBook(text string) (*Book, error) {
 	b := &Book{rows: map[string]map[string]*Row{}}
 	columns := strings.Split(bookColumns, ",")
-	aliases := map[*Row][]string{}
+	type alias struct {
+		row  *Row
+		name string
+	}
+	var aliases []alias
 	line := 0
 	for l := range strings.Lines(text) {
 		line++
@@ -104,16 +108,16 @@ func parseBook(text string) (*Book, error) {
 			return nil, fmt.Errorf("price book line %d: %w", line, err)
 		}
 		b.put(r.Provider, r.Model, r)
-		aliases[r] = strings.Fields(cells[15])
+		for _, name := range strings.Fields(cells[15]) {
+			aliases = append(aliases, alias{r, name})
+		}
 	}
 	if b.version == "" {
 		return nil, errors.New("price book: no version")
 	}
-	for r, names := range aliases {
-		for _, a := range names {
-			if b.rows[r.Provider][strings.ToLower(a)] == nil { // a row of its own knows better
-				b.put(r.Provider, a, r)
-			}
+	for _, a := range aliases {
+		if b.rows[a.row.Provider][strings.ToLower(a.name)] == nil { // a row of its own knows better
+			b.put(a.row.Provider, a.name, a.row)
 		}
 	}
 	b.index()

@@ -224,6 +224,7 @@ func (o *openAI) usage() Usage {
 	u.WebSearches, u.Citations, u.SearchSize = o.searches, o.citations, o.size
 	u.InMillis = o.millis
 	u.ServiceTier = o.tier
+	u.Known = u.Known || u.Total() > 0
 	return u
 }
 

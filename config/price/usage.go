@@ -47,6 +47,8 @@ type Usage struct {
 	// Estimated marks counts that are ours, from bytes or text, because the
 	// provider gave none.
 	Estimated bool `json:"estimated,omitempty"`
+
+	compacted iteration // part of the counts above; only while a stream is read
 }
 
 // Prompt is the whole input in OpenAI's sense: cached tokens included.

@@ -30,6 +30,7 @@ func FromBedrock(raw []byte) Usage {
 		}
 	}
 	u.setWrites(write, short, long)
+	u.Known = u.Known || u.Total() > 0
 	return u
 }
 

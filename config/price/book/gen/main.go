@@ -176,8 +176,8 @@ func (b book) byName(provider, model, in, out string) *entry {
 	if e := b[provider+"\x00"+model]; e != nil {
 		return e
 	}
-	for _, e := range b {
-		if e.provider == provider && slices.Contains(e.aliases, model) {
+	for _, k := range sortedKeys(b) {
+		if e := b[k]; e.provider == provider && slices.Contains(e.aliases, model) {
 			return e
 		}
 	}
