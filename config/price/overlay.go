@@ -19,6 +19,15 @@ func (b *Book) Overlay(litellmPriceMap []byte) (*Book, error) {
 	if err := json.Unmarshal(litellmPriceMap, &entries); err != nil {
 		return nil, fmt.Errorf("read price map: %w", err)
 	}
+	return b.OverlayEntries(entries)
+}
+
+// OverlayEntries is Overlay for a price map that is read already: its entries
+// by their names. Without entries the book itself is returned.
+func (b *Book) OverlayEntries(entries map[string]json.RawMessage) (*Book, error) {
+	if len(entries) == 0 {
+		return b, nil
+	}
 	n := &Book{version: strings.TrimSuffix(b.version, "+overlay") + "+overlay", rows: make(map[string]map[string]*Row, len(b.rows))}
 	for p, rows := range b.rows {
 		n.rows[p] = maps.Clone(rows)

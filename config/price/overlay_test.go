@@ -70,6 +70,9 @@ func TestOverlayWinsAndLeavesTheBook(t *testing.T) {
 	in, _ := old.Price(price.Input)
 	require.Equal(t, 2.5, float64(in)/1e6)
 
+	same, err := base.OverlayEntries(nil)
+	require.NoError(t, err)
+	require.Same(t, base, same)
 	again, err := b.Overlay([]byte(`{"gpt-4o":{"litellm_provider":"openai","input_cost_per_token":1e-6}}`))
 	require.NoError(t, err)
 	require.Equal(t, b.Version(), again.Version())
