@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"unicode/utf8"
 
+	"tollgate/config/price"
 	"tollgate/proxy/jsonscan"
 	"tollgate/proxy/provider"
 )
@@ -31,7 +32,7 @@ func (*Provider) Answer(c *provider.Call, _ func(string) string, body []byte) (*
 		return s
 	}
 	raw, _ := o.Get("usage")
-	a := &provider.Answer{ID: get("id"), Model: get("model"), Usage: usageOf(raw), RawUsage: append([]byte(nil), raw...)}
+	a := &provider.Answer{ID: get("id"), Model: get("model"), Usage: price.FromAnthropic(raw), RawUsage: append([]byte(nil), raw...)}
 	stop := get("stop_reason")
 	a.FinishReason = finishReason(stop)
 	switch c.Op {

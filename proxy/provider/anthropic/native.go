@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"tollgate/config/price"
 	"tollgate/proxy/jsonscan"
 	"tollgate/proxy/provider"
 	"tollgate/proxy/stream"
@@ -46,6 +47,8 @@ type nativeStream struct {
 	info     provider.StreamInfo
 	scan     jsonscan.Object
 	buf      []byte
+	held     []byte // frames before the first block, see pass
+	flowing  bool
 	open     int64 // index of the open block, -1 for none
 	stop     []byte
 	started  bool
@@ -105,8 +108,31 @@ func (s *nativeStream) Event(name string, data []byte, out provider.Sink) error 
 	if name == "" {
 		name, _ = jsonscan.String(kind) // SDKs ignore events without a name
 	}
-	s.emit(out, name, data)
+	s.pass(string(kind), name, data, out)
 	return nil
+}
+
+// pass sends a frame on. What comes before the first block waits for it: as
+// long as the client has got nothing, a provider that fails at once can be
+// replaced by another.
+func (s *nativeStream) pass(kind, name string, data []byte, out provider.Sink) {
+	if !s.flowing && (kind == `"message_start"` || kind == `"ping"`) {
+		s.held = stream.AppendEvent(s.held, name, data)
+		return
+	}
+	s.flow(out)
+	s.emit(out, name, data)
+}
+
+func (s *nativeStream) flow(out provider.Sink) {
+	if s.flowing {
+		return
+	}
+	s.flowing = true
+	if len(s.held) > 0 {
+		out.Emit(s.held)
+		s.held = nil
+	}
 }
 
 func (s *nativeStream) emit(out provider.Sink, name string, data []byte) {
@@ -146,7 +172,7 @@ func learnMessage(info *provider.StreamInfo, m *jsonscan.Object) {
 func learnUsage(info *provider.StreamInfo, usage []byte) {
 	if isObject(usage) {
 		info.RawUsage = mergeUsage(info.RawUsage, usage)
-		info.Usage = usageOf(info.RawUsage)
+		info.Usage = price.FromAnthropic(info.RawUsage)
 	}
 }
 
@@ -159,6 +185,7 @@ func (s *nativeStream) End(out provider.Sink) error {
 		return truncated()
 	}
 	s.finished = true
+	s.flow(out)
 	s.emit(out, "message_stop", s.stop)
 	return nil
 }
@@ -169,6 +196,7 @@ func (s *nativeStream) Cut(reason string, out provider.Sink) {
 		return
 	}
 	s.finished = true
+	s.flow(out)
 	s.info.FinishReason = reason
 	estimateOutput(&s.info.Usage, s.info.OutputBytes)
 	if s.open >= 0 {
