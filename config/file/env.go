@@ -157,14 +157,14 @@ func (p *parser) envBool(name string, into *bool) {
 
 func (p *parser) envFloat(name string, into *float64) {
 	if v := p.envValue(name); v != nil {
-		sec := section{s: &p.sink, path: "environment"}
+		sec := section{s: &p.sink, path: "environment", level: Fault}
 		sec.float(v, name, into)
 	}
 }
 
 func (p *parser) envInt(name string, into **int) {
 	if v := p.envValue(name); v != nil {
-		sec := section{s: &p.sink, path: "environment"}
+		sec := section{s: &p.sink, path: "environment", level: Fault}
 		sec.int(v, name, into)
 	}
 }

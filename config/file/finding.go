@@ -37,7 +37,12 @@ func (f Finding) Error() string {
 	}
 	b.WriteString(": ")
 	if f.Path != "" {
-		b.WriteString(f.Path)
+		const most = 160
+		if len(f.Path) > most {
+			b.WriteString(strings.ToValidUTF8(f.Path[:most], "") + "…")
+		} else {
+			b.WriteString(f.Path)
+		}
 		b.WriteString(": ")
 	}
 	b.WriteString(f.Problem)

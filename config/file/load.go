@@ -112,8 +112,8 @@ type parser struct {
 	missing   map[string]bool
 }
 
-// tree parses the file and its includes and resolves references. It returns
-// nil when the file is empty or no tree can be made.
+// tree parses the file and its includes and resolves references. An empty file
+// is an empty map; nil means that no tree can be made.
 func (p *parser) tree(name string, data []byte) *value {
 	root, err := parseYAML(name, data)
 	if err != nil {
@@ -121,7 +121,7 @@ func (p *parser) tree(name string, data []byte) *value {
 		return nil
 	}
 	if root == nil || root.kind == kindNull {
-		return nil
+		root = &value{kind: kindMap, file: name}
 	}
 	if root.kind != kindMap {
 		p.fault(root, "", "a configuration is a map of sections", "start with model_list:, litellm_settings: or general_settings:")

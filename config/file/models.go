@@ -82,6 +82,7 @@ func (p *parser) entry(s *sink, item *value, path string) []model.Deployment {
 	for _, name := range []string{"rpm", "tpm"} {
 		var n *int64
 		e.Int64(name, &n)
+		e.asNumber(name)
 		if n != nil {
 			for i := range out {
 				out[i].Params[name] = item.get(name).json()
@@ -102,7 +103,6 @@ func (p *parser) deployments(s *sink, path, group string, params, info *value) [
 	} else if m.kind != kindText || strings.TrimSpace(m.text) == "" {
 		c.want(m, "model", "a model name")
 	}
-	p.checkParams(c)
 	orgs := []*value{nil}
 	if org := params.get("organization"); org != nil && org.kind == kindList {
 		if orgs = org.items; len(orgs) == 0 {
@@ -115,31 +115,45 @@ func (p *parser) deployments(s *sink, path, group string, params, info *value) [
 		in.Text("id", &id)
 		p.checkInfo(in)
 	}
-	var out []model.Deployment
+	// Ids are made of the values as they were written: before numbers given as
+	// text become numbers.
+	ids := make([]string, 0, len(orgs))
 	for _, org := range orgs {
+		ids = append(ids, deploymentID(group, withOrganization(params, org)))
+	}
+	p.checkParams(c)
+	var out []model.Deployment
+	for i, org := range orgs {
 		d := model.Deployment{Group: group, ID: id}
-		with := *params
 		if org != nil {
 			if org.kind != kindText {
 				c.want(org, "organization", "text")
 				continue
 			}
-			with.fields = append([]field(nil), params.fields...)
-			with.set(field{name: "organization", v: org})
 			if id != "" && len(orgs) > 1 {
 				d.ID = id + "-" + org.text
 			}
 		}
-		d.Params = with.params()
+		d.Params = withOrganization(params, org).params()
 		if info != nil {
 			d.Info = info.params()
 		}
 		if d.ID == "" {
-			d.ID = deploymentID(group, &with)
+			d.ID = ids[i]
 		}
 		out = append(out, d)
 	}
 	return out
+}
+
+func withOrganization(params, org *value) *value {
+	if org == nil {
+		return params
+	}
+	with := *params
+	with.fields = append([]field(nil), params.fields...)
+	with.set(field{name: "organization", key: org, v: org})
+	return &with
 }
 
 // checkParams checks the parameters that the gateway itself acts on. Numbers
@@ -232,7 +246,7 @@ func isPrice(name string) bool {
 func (c *section) address(v *value, name string) {
 	u, err := url.Parse(v.text)
 	if v.kind != kindText || err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		c.bad(v, name, "want an address, found "+quote(v.text), "write for example https://host/v1")
+		c.want(v, name, "an address such as https://host/v1")
 	}
 }
 

@@ -39,16 +39,21 @@ func (c *section) bad(v *value, name, problem, hint string) {
 }
 
 func (c *section) want(v *value, name, what string) {
-	found := kindNames[v.kind]
-	if v.kind < kindList {
-		found = quote(v.text)
-		if v.fromEnv != "" { // may be a secret
-			found = "the value of " + v.fromEnv
-		} else if IsSecretParam(name) {
-			found = "something else"
-		}
+	c.bad(v, name, "want "+what+", found "+v.show(name), "")
+}
+
+// show is the value for a finding. What may be a secret is not shown: findings
+// go to logs.
+func (v *value) show(name string) string {
+	switch {
+	case v.kind >= kindList:
+		return kindNames[v.kind]
+	case v.fromEnv != "":
+		return "the value of " + v.fromEnv
+	case IsSecretParam(name):
+		return "something else"
 	}
-	c.bad(v, name, "want "+what+", found "+found, "")
+	return quote(v.text)
 }
 
 func (c *section) Text(name string, into *string) {
@@ -81,7 +86,7 @@ func (c *section) Choice(name string, into *string, words ...string) {
 	if near := nearest(v.text, words); near != "" {
 		hint = "did you mean " + near + "? Known: " + strings.Join(words, ", ")
 	}
-	c.bad(v, name, "unknown value "+quote(v.text), hint)
+	c.bad(v, name, "unknown value "+v.show(name), hint)
 }
 
 func (c *section) Bool(name string, into *bool) {
@@ -198,7 +203,7 @@ func (c *section) Duration(name string, into *string) {
 		return
 	}
 	if _, err := unit.ParseWindow(v.text); err != nil {
-		c.bad(v, name, err.Error(), "write for example 24h, 7d or 1mo")
+		c.want(v, name, "a duration such as 24h, 7d or 1mo")
 		return
 	}
 	*into = v.text

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"tollgate/config/model"
@@ -15,7 +16,8 @@ func (p *parser) sections(root *value) {
 	list := root.take("model_list")
 	p.collect(root, "", Fault)
 	for _, f := range root.fields {
-		if !contains(knownTop, f.name) {
+		// Sections of a leading dot or x- hold anchors; they need no notice.
+		if !contains(knownTop, f.name) && !strings.HasPrefix(f.name, ".") && !strings.HasPrefix(f.name, "x-") {
 			p.warn(f.key, f.name, "unknown section", suggestion(f.name, "", knownTop))
 		}
 	}
@@ -278,7 +280,7 @@ func (p *parser) other(root *value) {
 		case "litellm_settings", "router_settings", "general_settings", "tollgate_settings", "credential_list", "litellm_params":
 			continue
 		}
-		if f.v.kind == kindNull {
+		if f.v.kind == kindNull || !contains(knownTop, f.name) {
 			continue
 		}
 		if f.name == "guardrails" && len(f.v.items) > 0 {

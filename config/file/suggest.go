@@ -12,7 +12,7 @@ func suggestion(name, path string, known []string) string {
 			return "this key belongs under " + s.path
 		}
 	}
-	return "it is kept but has no effect"
+	return "it has no effect"
 }
 
 // nearest is the known word that a slip of the fingers away from s, or "".

@@ -81,7 +81,7 @@ func (v *value) take(name string) *value {
 // anchors that multiply.
 const (
 	maxFileBytes = 16 << 20
-	maxValues    = 500_000
+	maxValues    = 200_000
 	maxDepth     = 100
 )
 
@@ -105,7 +105,10 @@ func parseYAML(name string, data []byte) (*value, error) {
 	if doc.Kind == yaml.DocumentNode && len(doc.Content) > 0 {
 		root = b.build(doc.Content[0], 0)
 	}
-	if b.tooBig {
+	if b.deep != nil {
+		return nil, Findings{{File: name, Line: b.deep.line, Col: b.deep.col, Level: Fault, Problem: "values are nested deeper than " + strconv.Itoa(maxDepth) + " levels", Hint: "an alias may point at its own parent"}}
+	}
+	if b.stop {
 		return nil, Findings{{File: name, Level: Fault, Problem: "anchors expand to more than " + strconv.Itoa(maxValues) + " values", Hint: "use fewer aliases"}}
 	}
 	var more yaml.Node
@@ -129,21 +132,22 @@ func syntaxFault(name string, err error) Finding {
 }
 
 type builder struct {
-	file   string
-	count  int
-	tooBig bool
+	file  string
+	count int
+	stop  bool   // a bound was passed: what is built is of no use
+	deep  *value // where the bound of depth was passed
 }
 
 func (b *builder) build(n *yaml.Node, depth int) *value {
 	v := &value{file: b.file, line: n.Line, col: n.Column}
 	if b.count++; b.count > maxValues {
-		b.tooBig = true
+		b.stop = true
 	}
-	if b.tooBig {
+	if b.stop {
 		return v
 	}
 	if depth > maxDepth {
-		b.complain(v, v, "values are nested deeper than 100 levels", "an alias may point at its own parent")
+		b.deep, b.stop = v, true
 		return v
 	}
 	switch n.Kind {
@@ -156,7 +160,7 @@ func (b *builder) build(n *yaml.Node, depth int) *value {
 		v.kind = kindList
 		for _, c := range n.Content {
 			v.items = append(v.items, b.build(c, depth+1))
-			if b.tooBig {
+			if b.stop {
 				return v
 			}
 		}
@@ -174,7 +178,7 @@ func (b *builder) build(n *yaml.Node, depth int) *value {
 func (b *builder) mapping(v *value, n *yaml.Node, depth int) {
 	var merged, own []field
 	seen := make(map[string]int, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content) && !b.tooBig; i += 2 {
+	for i := 0; i+1 < len(n.Content) && !b.stop; i += 2 {
 		k, c := n.Content[i], n.Content[i+1]
 		key := &value{file: b.file, line: k.Line, col: k.Column}
 		if k.Kind == yaml.AliasNode && k.Alias != nil {

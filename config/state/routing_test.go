@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -287,4 +288,51 @@ func TestKeysOfTheEnvironmentTravelWithTheConfig(t *testing.T) {
 	state.CarryEnvironment(cfg, providers(), all())
 	require.Equal(t, map[string]string{"OPENAI_API_KEY": "sk-OPENAI_API_KEY"}, cfg.Environment)
 	require.Equal(t, "sk-OPENAI_API_KEY", compile(t, cfg, keys()).ByID["a"].APIKey)
+}
+
+func TestEmptyStateCompilesToRoutingThatKnowsNothing(t *testing.T) {
+	r := state.Compiler(deps(all()))(&state.Snapshot{})
+	require.NotNil(t, r.Config)
+	require.Empty(t, r.VisibleModels())
+	require.Nil(t, found(r, "gpt-4o"))
+	require.Equal(t, time.UTC, r.Location)
+}
+
+func TestSealedValuesAreOpenedForCallsAndStaySealedInParams(t *testing.T) {
+	sealed := &model.Config{Deployments: []model.Deployment{entry(t, "a", "g", `{"model":"openai/gpt-4o","api_key":"sealed:x"}`)}}
+	opened := &model.Config{Deployments: []model.Deployment{entry(t, "a", "g", `{"model":"openai/gpt-4o","api_key":"sk-plain"}`)}}
+	d := deps(keys())
+	d.OpenConfig = func(*model.Config) (*model.Config, []error) { return opened, []error{errors.New("one did not open")} }
+	d.OpenDeployment = func(in *model.Deployment) (*model.Deployment, error) {
+		out := *in
+		out.Params = raw(t, `{"model":"openai/gpt-4o","api_key":"sk-db"}`)
+		return &out, nil
+	}
+	db := &model.DBModel{Deployment: entry(t, "b", "g", `{"model":"openai/gpt-4o","api_key":"sealed:y"}`)}
+	r, warnings := state.Compile(sealed, []*model.DBModel{db}, d)
+	require.Equal(t, "sk-plain", r.ByID["a"].APIKey)
+	require.Equal(t, "sk-db", r.ByID["b"].APIKey)
+	require.Equal(t, `"sealed:x"`, string(r.ByID["a"].Params["api_key"]))
+	require.Same(t, sealed, r.Config)
+	require.Contains(t, warnings[0].String(), "one did not open")
+}
+
+func TestPriceOverlayOfTheConfigPricesModels(t *testing.T) {
+	cfg := &model.Config{Deployments: []model.Deployment{entry(t, "a", "g", `{"model":"openai/of-our-own","api_key":"k"}`)}}
+	require.Contains(t, strings.Join(compile(t, cfg, keys()).Warnings, "\n"), "no price is known for openai/of-our-own")
+	cfg.Tollgate.PriceOverlay = raw(t, `{"openai/of-our-own":{"input_cost_per_token":1e-6,"output_cost_per_token":2e-6,"litellm_provider":"openai","max_output_tokens":99}}`)
+	r := compile(t, cfg, keys())
+	require.Empty(t, r.Warnings)
+	require.NotNil(t, r.ByID["a"].Price)
+	require.EqualValues(t, 99, r.ByID["a"].MaxOutput)
+}
+
+func TestUnreadableOverlayAndZoneAreSaid(t *testing.T) {
+	cfg := &model.Config{}
+	cfg.Tollgate.PriceFile = "prices.json"
+	cfg.Tollgate.PriceOverlay = raw(t, `{"x":{"input_cost_per_token":"dear"}}`)
+	cfg.LiteLLM.Timezone = "Mars/Olympus"
+	r := compile(t, cfg, keys())
+	require.Contains(t, strings.Join(r.Warnings, "\n"), "Mars/Olympus")
+	require.NotNil(t, r.Prices)
 }
