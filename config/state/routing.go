@@ -1,7 +1,6 @@
 package state
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sort"
@@ -135,13 +134,10 @@ func (c *compiler) prices() {
 	if c.book == nil || len(c.cfg.Tollgate.PriceOverlay) == 0 {
 		return
 	}
-	text, err := json.Marshal(c.cfg.Tollgate.PriceOverlay)
+	book, err := c.book.OverlayEntries(c.cfg.Tollgate.PriceOverlay)
 	if err == nil {
-		var book *price.Book
-		if book, err = c.book.Overlay(text); err == nil {
-			c.book = book
-			return
-		}
+		c.book = book
+		return
 	}
 	c.warn("", "", "the price file %s is not used: %v", c.cfg.Tollgate.PriceFile, err)
 }
