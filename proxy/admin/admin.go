@@ -1,0 +1,139 @@
+// Package admin is the management API: keys, users, teams, budgets, customers,
+// models and the reading of spend, in LiteLLM's routes and shapes. It decodes,
+// checks who may do what, validates every field, and submits one mutation per
+// call. It keeps no state of its own, talks to no cluster and no ledger but
+// through what it is given, and never sees a model call.
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"tollgate/config/file"
+	"tollgate/config/model"
+	"tollgate/config/state"
+	"tollgate/config/unit"
+	"tollgate/proxy/auth"
+	"tollgate/proxy/refusal"
+)
+
+// Deps are what the management API works with.
+type Deps struct {
+	State state.Getter
+	// Mutate submits one mutation and returns when this node sees its effect.
+	Mutate func(ctx context.Context, m model.Mutation) (model.Result, error)
+	// Unavailable turns an error of Mutate into what the caller is told.
+	Unavailable func(error) *refusal.Refusal
+	// Revoked waits until every reachable node has applied index and names the
+	// nodes that had not when time ran out. Nil: nothing to wait for.
+	Revoked func(ctx context.Context, index uint64) (behind []string)
+	Spend   Spend
+	// SealDeployment resolves environment references in a deployment's
+	// parameters and seals the secrets among them, in place. Nil refuses
+	// deployments that bring secrets.
+	SealDeployment func(d *model.Deployment) error
+	// IsSecret says which parameters of a deployment are never shown; nil uses
+	// the rule by which config.yaml is sealed.
+	IsSecret func(name string) bool
+	// CountTokens estimates the tokens of a text; nil uses a quarter of its bytes.
+	CountTokens func(model, text string) int64
+	// MasterKeyHash is the SHA-256 of the master key, lowercase hex.
+	MasterKeyHash func() string
+	Clock         unit.Clock
+	Logger        *slog.Logger
+	Rand          io.Reader
+}
+
+// Admin serves the management routes.
+type Admin struct {
+	Deps
+	routes  map[string]map[string]handler
+	answers *answers
+}
+
+// handler serves one route. What it returns is written by the server; on
+// success it has answered through c.
+type handler func(c *call) *refusal.Refusal
+
+// New checks the dependencies and builds the route table.
+func New(d Deps) (*Admin, error) {
+	var faults []error
+	need := func(ok bool, name string) {
+		if !ok {
+			faults = append(faults, errors.New("admin needs "+name))
+		}
+	}
+	need(d.State != nil, "a state")
+	need(d.Mutate != nil, "a way to submit mutations")
+	need(d.Unavailable != nil, "a mapping of submission errors")
+	need(d.Spend != nil, "a spend source")
+	need(d.Clock != nil, "a clock")
+	need(d.Logger != nil, "a logger")
+	need(d.Rand != nil, "a source of randomness")
+	if err := errors.Join(faults...); err != nil {
+		return nil, err
+	}
+	if d.IsSecret == nil {
+		d.IsSecret = file.IsSecretParam
+	}
+	if d.CountTokens == nil {
+		d.CountTokens = func(_, text string) int64 { return int64(len(text)+3) / 4 }
+	}
+	a := &Admin{Deps: d, answers: newAnswers(d.Clock)}
+	a.routes = a.table()
+	return a, nil
+}
+
+// Handle serves a management route; ok is false when the path is none of ours.
+// The caller has identified p and checked p.MayCallRoute. A refusal that comes
+// back is written by the caller; everything else is already in ctx.
+func (a *Admin) Handle(ctx *fasthttp.RequestCtx, p *auth.Principal) (ok bool, r *refusal.Refusal) {
+	path := string(ctx.Path())
+	methods, param, found := a.find(path)
+	if !found {
+		return false, nil
+	}
+	h, found := methods[string(ctx.Method())]
+	if !found {
+		ctx.Response.Header.Set("allow", strings.Join(a.Methods(path), ", "))
+		return true, &refusal.Refusal{Status: 405, Message: "Method Not Allowed", Detail: true}
+	}
+	c := &call{a: a, ctx: ctx, p: p, s: a.State.State(), path: path, param: param}
+	return true, c.serve(h)
+}
+
+// Methods lists what a path of ours answers to, in a fixed order; empty when
+// the path is none of ours.
+func (a *Admin) Methods(path string) []string {
+	methods, _, _ := a.find(path)
+	var out []string
+	for _, m := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		if methods[m] != nil {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// find looks a path up: exactly, else as one of the few routes that carry an
+// id between their first and last part. Those stand in the table with {}.
+func (a *Admin) find(path string) (methods map[string]handler, param string, ok bool) {
+	if m, ok := a.routes[path]; ok {
+		return m, "", true
+	}
+	if len(path) < 2 || path[0] != '/' {
+		return nil, "", false
+	}
+	first := strings.IndexByte(path[1:], '/') + 1
+	last := strings.LastIndexByte(path, '/')
+	if first <= 0 || last <= first+1 {
+		return nil, "", false
+	}
+	m, ok := a.routes[path[:first]+"/{}"+path[last:]]
+	return m, path[first+1 : last], ok
+}

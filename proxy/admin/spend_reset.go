@@ -1,0 +1,44 @@
+package admin
+
+import (
+	"tollgate/config/model"
+	"tollgate/config/state"
+	"tollgate/proxy/refusal"
+)
+
+// resetChunk bounds one mutation of a reset: each holds whole entities.
+const resetChunk = 500
+
+func (c *call) resetKeys(hashes []string) *refusal.Refusal {
+	return c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
+		var changes []model.Change
+		for _, h := range hashes {
+			old, ok := s.Keys.Get(h)
+			if !ok {
+				continue
+			}
+			k := *old
+			c.setSpend(s, keyScope(h), &k.Spending, 0)
+			c.touched(&k.Meta)
+			changes = append(changes, put(model.Keys, &k))
+		}
+		return changes, nil
+	})
+}
+
+func (c *call) resetTeams(ids []string) *refusal.Refusal {
+	return c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
+		var changes []model.Change
+		for _, id := range ids {
+			old, ok := s.Teams.Get(id)
+			if !ok {
+				continue
+			}
+			t := *old
+			c.setSpend(s, teamScope(id), &t.Spending, 0)
+			c.touched(&t.Meta)
+			changes = append(changes, put(model.Teams, &t))
+		}
+		return changes, nil
+	})
+}
