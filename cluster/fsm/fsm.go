@@ -65,6 +65,7 @@ type FSM struct {
 	applied uint64
 	moved   chan struct{} // closed and replaced whenever applied grows
 	fatal   error
+	restore error         // why the last refused snapshot was refused
 	stopped chan struct{} // closed with the first fatal error
 }
 
@@ -105,6 +106,14 @@ func (f *FSM) Err() error {
 	return f.fatal
 }
 
+// RestoreErr says why a snapshot was last refused. Raft tries older ones and
+// keeps the reasons to itself.
+func (f *FSM) RestoreErr() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.restore
+}
+
 // Apply applies one entry.
 func (f *FSM) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 
@@ -132,7 +141,7 @@ func (f *FSM) apply(l *raft.Log) any {
 	c, err := command.Decode(l.Data)
 	if err != nil {
 		// Nothing of ours proposes such bytes: somebody else wrote to this log.
-		return f.stop(fmt.Errorf("entry %d: %w", l.Index, err))
+		return f.Stop(fmt.Errorf("entry %d: %w", l.Index, err))
 	}
 	if c.At.After(f.now) {
 		f.now = c.At
@@ -143,22 +152,22 @@ func (f *FSM) apply(l *raft.Log) any {
 			f.log.Info("command skipped", "type", c.Type.String(), "index", l.Index)
 			return nil
 		}
-		return f.stop(fmt.Errorf("entry %d of %s: %w; start a newer release", l.Index, c.Type, ErrUnknownType))
+		return f.Stop(fmt.Errorf("entry %d of %s: %w; start a newer release", l.Index, c.Type, ErrUnknownType))
 	}
 	answer := a.Apply(l.Index, f.now, c.Version, c.Payload)
 	if err, ok := answer.(error); ok {
 		var stop interface{ StopsNode() }
 		if errors.As(err, &stop) {
-			return f.stop(fmt.Errorf("entry %d of %s: %w", l.Index, c.Type, err))
+			return f.Stop(fmt.Errorf("entry %d of %s: %w", l.Index, c.Type, err))
 		}
 	}
 	return answer
 }
 
-// stop ends the state machine: to go on would make this node's state differ
-// from the others'. The log keeps the entry, so a release that knows it goes on
-// from there.
-func (f *FSM) stop(err error) error {
+// Stop ends the state machine: to go on would make this node's state differ
+// from the others', or leave it useless. The log keeps the entries, so a later
+// start goes on from there. It returns the reason in full.
+func (f *FSM) Stop(err error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fatal == nil {

@@ -54,7 +54,7 @@ func (c *counter) Snapshot() iter.Seq2[byte, []byte] {
 func (c *counter) Restore(records iter.Seq2[byte, []byte]) (func(), error) {
 	n := 0
 	for kind, data := range records {
-		if kind != 7 {
+		if kind != 7 || len(data) != 1 {
 			return nil, fmt.Errorf("kind %d", kind)
 		}
 		n = n*10 + int(data[0]-'0')

@@ -136,7 +136,11 @@ func (s *snapshot) write(w io.Writer) error {
 func (f *FSM) Restore(r io.ReadCloser) error {
 	head, swaps, err := f.read(r)
 	if err != nil {
-		return fmt.Errorf("restore snapshot: %w", err)
+		err = fmt.Errorf("restore snapshot: %w", err)
+		f.mu.Lock()
+		f.restore = err
+		f.mu.Unlock()
+		return err
 	}
 	for _, swap := range swaps {
 		swap()

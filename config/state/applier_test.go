@@ -362,3 +362,18 @@ func TestHundredThousandKeysRestoreInSeconds(t *testing.T) {
 	require.Less(t, took, 10*time.Second)
 	t.Logf("written and restored in %v", took)
 }
+
+func TestRecompiledRoutingOutlivesTheNextPublish(t *testing.T) {
+	generation := uint64(1)
+	m := newMachine(t, func(*state.Snapshot) *state.Routing { return &state.Routing{Version: generation} })
+	m.done(model.Put(model.Keys, &model.Key{Hash: "a"}, nil))
+	m.Publish()
+	generation = 2
+	m.store.Recompile()
+	m.Publish()
+	require.Equal(t, uint64(2), m.store.State().Routing.Version)
+	m.done(model.Put(model.Keys, &model.Key{Hash: "b"}, nil))
+	m.Publish()
+	require.Equal(t, uint64(2), m.store.State().Routing.Version)
+	require.Equal(t, 2, m.store.State().Keys.Len())
+}
