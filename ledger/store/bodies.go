@@ -87,11 +87,11 @@ func decodeBodies(e *Entry, data []byte) error {
 		case 0:
 			return r.err
 		case bMessages:
-			e.Messages = []byte(s)
+			e.Messages = bytesOf(s)
 		case bResponse:
-			e.Response = []byte(s)
+			e.Response = bytesOf(s)
 		case bRequest:
-			e.Request = []byte(s)
+			e.Request = bytesOf(s)
 		}
 	}
 }

@@ -151,7 +151,7 @@ func decodeEntry(seq uint64, data []byte) (*Entry, error) {
 		case n >= usageBase && n < costBase:
 			readUsage(&e.Usage, n, v, s)
 			continue
-		case n >= costBase && n < costBase+40:
+		case n >= costBase && n < costEnd:
 			readCost(&e.Cost, n, v, s)
 			continue
 		}
@@ -208,11 +208,11 @@ func decodeEntry(seq uint64, data []byte) (*Entry, error) {
 		case fTag:
 			e.Tags = append(e.Tags, s)
 		case fMetadata:
-			e.Metadata = []byte(s)
+			e.Metadata = bytesOf(s)
 		case fSpendLogsMetadata:
-			e.SpendLogsMetadata = []byte(s)
+			e.SpendLogsMetadata = bytesOf(s)
 		case fRawUsage:
-			e.RawUsage = []byte(s)
+			e.RawUsage = bytesOf(s)
 		case fCharge:
 			c, err := readCharge(s)
 			if err != nil {

@@ -77,7 +77,10 @@ func (h *health) well() {
 // Healthy is nil while new calls may be taken; otherwise it says why not.
 func (l *Ledger) Healthy() error { return l.health.err() }
 
-var errDiskFull = errors.New("the disk is full")
+var (
+	errDiskFull = errors.New("the disk is full")
+	errDiskSlow = errors.New("the disk does not answer")
+)
 
 func (l *Ledger) ballastPath() string { return filepath.Join(l.cfg.Dir, "ballast") }
 

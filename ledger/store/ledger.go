@@ -87,6 +87,7 @@ func (l *Ledger) openDB() error {
 			BackgroundError: func(err error) { l.cfg.Logger.Error("ledger background work failed", "error", err) },
 			DiskSlow: func(i pebble.DiskSlowInfo) {
 				l.cfg.Logger.Warn("ledger disk is slow", "duration", i.Duration, "file", filepath.Base(i.Path))
+				l.health.full(errDiskSlow) // until the next look at the space comes through
 			},
 		},
 	}

@@ -40,7 +40,7 @@ func TestEntryComesBackAsItWasSettled(t *testing.T) {
 	got, err := l.Get(seq)
 	require.NoError(t, err)
 	require.NoError(t, l.LoadBodies(got))
-	require.Empty(t, cmp.Diff(want, got))
+	require.Empty(t, cmp.Diff(want, got, exported))
 }
 
 func TestNumbersAreDenseWithinAnIncarnation(t *testing.T) {

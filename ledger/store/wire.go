@@ -75,6 +75,14 @@ func putTime(b []byte, field int, t time.Time) []byte {
 
 func unzig(v uint64) int64 { return int64(v>>1) ^ -int64(v&1) }
 
+// bytesOf copies a byte field; an empty one is as an absent one.
+func bytesOf(s string) []byte {
+	if s == "" {
+		return nil
+	}
+	return []byte(s)
+}
+
 func timeOf(v uint64) time.Time { return time.Unix(0, unzig(v)).UTC() }
 
 // reader walks a record's fields. Strings and byte fields are slices of one
@@ -201,7 +209,8 @@ func sizeString(field int, s string) int {
 // writing them needs no lengths.
 const (
 	usageBase = 100
-	costBase  = 140
+	costBase  = 180
+	costEnd   = 220
 )
 
 func putUsage(b []byte, u *price.Usage) []byte {
@@ -213,15 +222,23 @@ func putUsage(b []byte, u *price.Usage) []byte {
 	b = putString(b, usageBase+21, u.Speed)
 	b = putString(b, usageBase+22, u.Geo)
 	b = putBool(b, usageBase+23, u.Known)
-	return putBool(b, usageBase+24, u.Estimated)
+	b = putBool(b, usageBase+24, u.Estimated)
+	b = putString(b, usageBase+25, u.SearchSize)
+	for i, v := range [...]int64{u.CacheReadAudio, u.CacheReadImage, u.Citations, u.Queries, u.Pages, u.InImages,
+		u.OutImages, u.InPixels, u.OutPixels, u.InMillis, u.OutMillis, u.InChars, u.OutChars} {
+		b = putInt(b, usageBase+30+i, v)
+	}
+	return b
 }
 
 func readUsage(u *price.Usage, n int, v uint64, s string) {
-	counts := [...]*int64{&u.InUncached, &u.CacheRead, &u.CacheWrite5m, &u.CacheWrite1h, &u.InAudio, &u.InImage,
+	tokens := [...]*int64{&u.InUncached, &u.CacheRead, &u.CacheWrite5m, &u.CacheWrite1h, &u.InAudio, &u.InImage,
 		&u.OutTotal, &u.OutReasoning, &u.OutAudio, &u.OutImage, &u.PredAccepted, &u.PredRejected, &u.WebSearches}
+	others := [...]*int64{&u.CacheReadAudio, &u.CacheReadImage, &u.Citations, &u.Queries, &u.Pages, &u.InImages,
+		&u.OutImages, &u.InPixels, &u.OutPixels, &u.InMillis, &u.OutMillis, &u.InChars, &u.OutChars}
 	switch i := n - usageBase; {
-	case i < len(counts):
-		*counts[i] = unzig(v)
+	case i < len(tokens):
+		*tokens[i] = unzig(v)
 	case i == 20:
 		u.ServiceTier = s
 	case i == 21:
@@ -232,6 +249,10 @@ func readUsage(u *price.Usage, n int, v uint64, s string) {
 		u.Known = v != 0
 	case i == 24:
 		u.Estimated = v != 0
+	case i == 25:
+		u.SearchSize = s
+	case i >= 30 && i < 30+len(others):
+		*others[i-30] = unzig(v)
 	}
 }
 
