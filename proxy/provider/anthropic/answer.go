@@ -81,7 +81,9 @@ func (p *parts) gather(content []byte, unwrap bool) {
 		}
 		switch text(b, "type") {
 		case "text":
-			p.addText(b)
+			if !p.jsonAnswer {
+				p.addText(b)
+			}
 		case "thinking":
 			p.thought, _ = jsonscan.AppendString(p.thought, member(b, "thinking"))
 			p.thinking = append(p.thinking, b)
@@ -91,8 +93,10 @@ func (p *parts) gather(content []byte, unwrap bool) {
 			p.details = append(p.details, redactedDetail(member(b, "data")))
 		case "tool_use":
 			if unwrap && text(b, "name") == jsonTool {
-				p.jsonAnswer = true
-				p.text = compact(p.text, orEmpty(member(b, "input")))
+				if !p.jsonAnswer { // what was said around it is no part of the answer
+					p.jsonAnswer = true
+					p.text = compact(p.text[:0], orEmpty(member(b, "input")))
+				}
 				continue
 			}
 			p.calls = append(p.calls, toolCall(b))

@@ -122,8 +122,10 @@ func (s *chatStream) blockStart(out provider.Sink) {
 			}
 		}
 		if s.unwrap && text(raw, "name") == jsonTool {
-			b.kind = jsonKind
-			s.sawJSON, s.held = true, nil
+			if !s.sawJSON { // one answer only
+				b.kind = jsonKind
+				s.sawJSON, s.held = true, nil
+			}
 			break
 		}
 		b.kind, b.ordinal = toolKind, s.calls
