@@ -83,7 +83,7 @@ func (s *chatStream) Cut(reason string, out provider.Sink) {
 	out.Emit([]byte(`data: {"id":"x","choices":[{"index":0,"delta":{},"finish_reason":"` + reason + `"}]}` + "\n\ndata: [DONE]\n\n"))
 }
 
-func newCall(t testing.TB, body string) *provider.Call {
+func newCall(t rapidTB, body string) *provider.Call {
 	t.Helper()
 	o := new(jsonscan.Object)
 	require.NoError(t, o.Parse([]byte(body)))

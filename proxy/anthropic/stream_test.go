@@ -26,7 +26,7 @@ func finish(reason string) string {
 
 var counted = price.Usage{Known: true, InUncached: 10, CacheRead: 20, OutTotal: 7}
 
-func run(t testing.TB, docs ...string) (string, error) {
+func run(t rapidTB, docs ...string) (string, error) {
 	t.Helper()
 	s := anthropic.Wrap(chatOnly{name: "openai", usage: counted}).Stream(newCall(t, `{"model":"gpt","messages":[],"stream":true}`))
 	var got sink
@@ -56,7 +56,7 @@ type block struct {
 
 // assemble checks the grammar of a stream: every event named, one start, dense
 // indexes, blocks that never overlap, one end.
-func assemble(t testing.TB, out string) *message {
+func assemble(t rapidTB, out string) *message {
 	t.Helper()
 	var m *message
 	open, ended := -1, false
@@ -250,4 +250,11 @@ func TestAFourMegabyteChunk(t *testing.T) {
 	out, err := run(t, delta(`{"content":"`+big+`"}`), finish("length"), "[DONE]")
 	require.NoError(t, err)
 	require.Equal(t, big, assemble(t, out).Blocks[0].Text)
+}
+
+// rapidTB is what *testing.T, *testing.F and *rapid.T have in common.
+type rapidTB interface {
+	require.TestingT
+	Helper()
+	Fatalf(format string, args ...any)
 }
