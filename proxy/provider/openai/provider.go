@@ -59,6 +59,9 @@ func (p *Provider) url(c *provider.Call) (string, *provider.Error) {
 	if strings.HasSuffix(base, path(c.Op)) {
 		return base, nil
 	}
+	if !strings.HasSuffix(base, p.row.BasePath) {
+		base += p.row.BasePath
+	}
 	return base + path(c.Op), nil
 }
 

@@ -153,6 +153,11 @@ func TestHeadersAndAddress(t *testing.T) {
 		require.Equal(t, want, req.URL)
 		require.Equal(t, [][2]string{{"Content-Type", "application/json"}, {"Accept", "application/json"}}, req.Header, "no key, no credential header")
 	}
+	for base, want := range map[string]string{"": "http://localhost:11434/v1/chat/completions", "http://h:1": "http://h:1/v1/chat/completions", "http://h:1/v1": "http://h:1/v1/chat/completions"} {
+		req, err = row(t, "ollama").Request(call(t, provider.OpChat, `{"model":"x"}`, func(c *provider.Call) { c.Deployment.APIBase = base }))
+		require.NoError(t, err)
+		require.Equal(t, want, req.URL)
+	}
 	req, err = row(t, "openrouter").Request(call(t, provider.OpChat, `{"model":"x"}`, func(c *provider.Call) { c.Deployment.ExtraHeaders = map[string]string{"x-title": "Mine"} }))
 	require.NoError(t, err)
 	require.Contains(t, req.Header, [2]string{"x-title", "Mine"})

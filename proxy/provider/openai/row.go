@@ -27,6 +27,7 @@ type Row struct {
 	Unsupported []string          // fields refused: left out under drop_params, else 400
 	Models      []ModelRule       // first match counts
 
+	BasePath     string // added to a base that does not end in it
 	ModelPrefix  string // put before names without a slash
 	ModelRouted  bool   // PROVIDER/org/model is written org/model:PROVIDER
 	Usage        UsageAsk

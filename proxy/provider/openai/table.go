@@ -105,6 +105,10 @@ func Rows() []Row {
 	}
 	rows = append(rows, Row{Name: "cerebras", BaseURL: "https://api.cerebras.ai/v1", KeyEnv: []string{"CEREBRAS_API_KEY"},
 		BaseEnv: []string{"CEREBRAS_API_BASE"}, Strip: hints, NoEmbedding: true})
+	for _, name := range [...]string{"ollama", "ollama_chat"} {
+		rows = append(rows, Row{Name: name, BaseURL: "http://localhost:11434", BasePath: "/v1", KeyEnv: []string{"OLLAMA_API_KEY"},
+			BaseEnv: []string{"OLLAMA_API_BASE"}, KeyOptional: true, Rename: oldLimit, FloatOnly: true})
+	}
 	for _, r := range [...][2]string{{"llamafile", "LLAMAFILE"}, {"xinference", "XINFERENCE"}, {"docker_model_runner", "DOCKER_MODEL_RUNNER"},
 		{"lemonade", "LEMONADE"}, {"oobabooga", "OOBABOOGA"}} {
 		rows = append(rows, Row{Name: r[0], KeyEnv: []string{r[1] + "_API_KEY"}, BaseEnv: []string{r[1] + "_API_BASE"},
