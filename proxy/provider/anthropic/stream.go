@@ -312,63 +312,6 @@ func (s *chatStream) extra(name string, raw []byte, out provider.Sink) {
 	s.send(out, "")
 }
 
-// begin opens a chunk, and sends the role before the first one.
-func (s *chatStream) begin(out provider.Sink) {
-	if s.head == nil {
-		s.makeHead()
-	}
-	if !s.started {
-		s.started = true
-		if !s.completion {
-			s.buf = append(s.buf[:0], s.head...)
-			s.buf = append(s.buf, `"role":"assistant","content":""`...)
-			s.send(out, "")
-		}
-	}
-	s.buf = append(s.buf[:0], s.head...)
-}
-
-func (s *chatStream) makeHead() {
-	b := s.openChunk(nil)
-	b = append(appendKey(b, "choices"), `[{"index":0,`...)
-	if !s.completion {
-		b = append(b, `"delta":{`...)
-	} else {
-		b = b[:len(b)-len(`"index":0,`)]
-	}
-	s.head = b
-}
-
-func (s *chatStream) openChunk(b []byte) []byte {
-	object := "chat.completion.chunk"
-	if s.completion {
-		object = "text_completion"
-	}
-	b = appendText(append(b, "data: {"...), "id", s.info.ID)
-	b = appendText(b, "object", object)
-	b = appendInt(b, "created", s.created)
-	return appendText(b, "model", s.public)
-}
-
-// send closes the chunk and hands it out; finish "" is no finish yet.
-func (s *chatStream) send(out provider.Sink, finish string) {
-	if s.completion {
-		s.buf = append(s.buf, `,"index":0,"logprobs":null,"finish_reason":`...)
-	} else {
-		s.buf = append(s.buf, `},"finish_reason":`...)
-	}
-	if finish == "" {
-		s.buf = append(s.buf, "null}]"...)
-	} else {
-		s.buf = append(jsonscan.AppendQuoted(s.buf, finish), "}]"...)
-	}
-	if s.wantUsage {
-		s.buf = append(s.buf, `,"usage":null`...)
-	}
-	s.buf = append(s.buf, "}\n\n"...)
-	out.Emit(s.buf)
-}
-
 // End sends finish, usage and [DONE]; a stream without its end marker was cut.
 func (s *chatStream) End(out provider.Sink) error {
 	if s.finished {
