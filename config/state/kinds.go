@@ -106,7 +106,7 @@ type kindOf[T model.Entity] struct {
 	field   func(*Snapshot) **Table[T]
 	fresh   func() T
 	created func(T) uint64
-	index   func(e T, add func(index int, owner, id string)) // nil: none
+	index   func(e T, add func(index int, owner, id string)) // at most once per index; nil: none
 }
 
 func (k *kindOf[T]) table() model.Table { return k.name }
@@ -149,10 +149,18 @@ func (k *kindOf[T]) put(b *Builder, e model.Entity) bool {
 	}
 	ed := k.edit(b)
 	if !b.bulk && k.index != nil {
+		// Most changes touch nothing that is indexed: only what differs is copied.
+		var was, is [indexCount]pair
 		if old, had := ed.t.Get(e.EntityID()); had {
-			k.index(old, b.unindex)
+			k.index(old, func(index int, owner, id string) { was[index] = pair{owner, id} })
 		}
-		k.index(v, b.reindex)
+		k.index(v, func(index int, owner, id string) { is[index] = pair{owner, id} })
+		for i := range is {
+			if was[i] != is[i] {
+				b.unindex(i, was[i].owner, was[i].id)
+				b.reindex(i, is[i].owner, is[i].id)
+			}
+		}
 	}
 	ed.put(e.EntityID(), v)
 	return true

@@ -16,8 +16,8 @@ func comparePairs(a, b pair) int {
 	return cmp.Compare(a.id, b.id)
 }
 
-// nodeMax bounds what one change copies; 64 pairs are 2 KB.
-const nodeMax = 64
+// nodeMax bounds what one change copies: 1 KB a level.
+const nodeMax = 32
 
 // ordered is an immutable sorted set of pairs, a B+ tree whose changes copy the
 // path to one leaf. One owner may have a million ids (every key an admin made
