@@ -76,7 +76,7 @@ func (l *Ledger) Settle(ref Ref, e *Entry) (seq uint64, err error) {
 		return 0, ErrWrongRef
 	}
 	p := pendings.Get().(*pending)
-	defer pendings.Put(p)
+	defer givePending(p)
 	p.call, p.dup, p.err, p.seq = e.CallID, false, nil, 0
 	p.inDB = ref.inDB
 	// A call whose intent still stands cannot have been settled long ago; all
@@ -120,6 +120,13 @@ type pending struct {
 }
 
 var pendings = sync.Pool{New: func() any { return &pending{turn: make(chan bool, 1)} }}
+
+// givePending keeps no buffer that a large body has grown.
+func givePending(p *pending) {
+	if cap(p.value)+cap(p.bodies) <= 1<<17 {
+		pendings.Put(p)
+	}
+}
 
 type buffer struct{ b []byte }
 
