@@ -101,14 +101,14 @@ func (s *Snapshot) callerBudget() (model.BudgetDef, bool) {
 	return amount(l.CallerBudget, l.CallerBudgetDuration, time.Time{})
 }
 
+// settings are the replicated ones: routing is each node's own and follows
+// later, and the bank must resolve alike on every node.
 func (s *Snapshot) settings() *model.LiteLLMSettings {
-	if s.Routing == nil || s.Routing.Config == nil {
-		return &noSettings
+	if v := s.ActiveConfig(); v != nil {
+		return &v.Config.LiteLLM
 	}
-	return &s.Routing.Config.LiteLLM
+	return &model.LiteLLMSettings{}
 }
-
-var noSettings model.LiteLLMSettings
 
 func (s *Snapshot) def(sp *model.Spending, anchor time.Time) (model.BudgetDef, bool) {
 	d, ok := amount(sp.MaxBudget, sp.BudgetDuration, anchor)
@@ -116,8 +116,8 @@ func (s *Snapshot) def(sp *model.Spending, anchor time.Time) (model.BudgetDef, b
 		return d, false
 	}
 	mode := sp.BudgetMode
-	if mode == "" && s.Routing != nil && s.Routing.Config != nil {
-		mode = s.Routing.Config.Tollgate.BudgetMode
+	if v := s.ActiveConfig(); v != nil && mode == "" {
+		mode = v.Config.Tollgate.BudgetMode
 	}
 	d.Soft = mode == "soft"
 	return d, true

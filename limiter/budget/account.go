@@ -121,6 +121,7 @@ type Account struct {
 
 	waitMu sync.Mutex // guards the queues of all records
 	queues map[*record]struct{}
+	ended  bool // Run is over: nobody would end a wait
 
 	askMu  sync.Mutex // guards the two sets
 	dirty  map[*record]struct{}
@@ -236,8 +237,9 @@ func (a *Account) Observe(n Notice) {
 	}
 	r.mu.Lock()
 	kick := false
-	if n.Tight && n.Window == r.window && !r.tight {
-		r.tight, kick = true, true
+	if n.Tight && n.Window == r.window {
+		r.tight, r.nodes = true, n.Nodes
+		kick = r.recalled() && r.avail() > r.wanted
 	}
 	if n.Window > r.window && r.window != CurrentWindow {
 		r.end, r.unrolled, kick = n.Window, time.Time{}, true

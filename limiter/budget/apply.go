@@ -108,11 +108,11 @@ func (b *Bank) item(node NodeID, inc uint64, it *Item, notices *[]Notice) Grant 
 	if w == cur && known && inc == m.inc && !m.left {
 		l := cur.lease(node, inc)
 		if !def.Soft {
-			before, wasTight := cur.out(), cur.tight > 0
-			cur.grant(l, def.Limit, it)
+			before := cur.out()
+			met := cur.grant(l, def.Limit, it)
 			checkGrant(cur, def.Limit, before)
-			if cur.tight > 0 && !wasTight {
-				*notices = append(*notices, Notice{it.Scope, cur.start, true})
+			if !met {
+				*notices = append(*notices, Notice{it.Scope, cur.start, b.live(), true})
 			}
 		}
 		g.G, g.Share = l.g, l.share
@@ -129,10 +129,10 @@ func (b *Bank) answer(scope model.Scope, cur *window, def *model.BudgetDef, g Gr
 	return g
 }
 
-// grant raises a lease towards what is wanted and keeps the tight mark. A debt
-// of the lease (it settled more than it held) is covered first, out of its own
-// grant.
-func (w *window) grant(l *lease, limit unit.Money, it *Item) {
+// grant raises a lease towards what is wanted, keeps the tight mark, and reports
+// whether the need was met. A debt of the lease (it settled more than it held)
+// is covered first, out of its own grant.
+func (w *window) grant(l *lease, limit unit.Money, it *Item) (met bool) {
 	free := max(0, limit-w.taken())
 	room := max(0, limit-w.out())
 	debt := max(0, l.s-(l.g-l.r))
@@ -153,9 +153,12 @@ func (w *window) grant(l *lease, limit unit.Money, it *Item) {
 	// without the factor the mark would flicker with every returned call.
 	if more < need.Add(debt) && l.g < it.Want {
 		w.tight = max(w.tight, need)
-	} else if w.tight > 0 && free-more >= 2*w.tight {
+		return need == 0
+	}
+	if w.tight > 0 && free-more >= 2*w.tight {
 		w.tight = 0
 	}
+	return true
 }
 
 // open brings a budget to the window that holds now. Windows open lazily, by
@@ -189,7 +192,7 @@ func (b *Bank) open(scope model.Scope, def *model.BudgetDef, call unit.Money, no
 			break
 		}
 	}
-	*notices = append(*notices, Notice{scope, start, false})
+	*notices = append(*notices, Notice{scope, start, b.live(), false})
 	return e
 }
 

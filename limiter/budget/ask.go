@@ -25,11 +25,12 @@ type sent struct {
 	item Item
 }
 
-// Run asks, reports and returns until ctx ends. Calls that wait for credit are
-// served by it.
+// Run asks, reports and gives back until ctx ends. Calls that wait for credit are
+// served by it; those that still wait when it ends get ErrUnavailable.
 func (a *Account) Run(ctx context.Context) error {
 	var flying sync.WaitGroup
 	defer flying.Wait()
+	defer a.stop()
 	slots := make(chan struct{}, inFlight)
 	timer := time.NewTimer(time.Second)
 	defer timer.Stop()

@@ -113,11 +113,12 @@ func NewBank(resolve Resolve, location func() *time.Location) *Bank {
 type Notice struct {
 	Scope  model.Scope
 	Window int64
-	Tight  bool
+	Nodes  int  // members that may hold credit
+	Tight  bool // a need could not be met
 }
 
-// Watch has f called after each Apply that made a budget tight or opened a
-// window. f must not block and must not call the Bank.
+// Watch has f called after each Apply that could not meet a need or opened
+// a window. f must not block and must not call the Bank.
 func (b *Bank) Watch(f func(Notice)) {
 	b.watchMu.Lock()
 	b.watch = f

@@ -46,6 +46,10 @@ func (a *Account) wait(ctx context.Context, charges []Charge, want, least unit.M
 // is seen by the try or sees the waiter. It needs waitMu.
 func (a *Account) place(w *waiter, block *record) {
 	for {
+		if a.ended {
+			a.finish(w, verdict{err: ErrUnavailable})
+			return
+		}
 		a.count(w, block)
 		v := a.try(w.charges, w.want, w.least, w.h, w)
 		if v.block == block {
@@ -94,6 +98,19 @@ func (a *Account) uncount(w *waiter) {
 	}
 	r.mu.Unlock()
 	w.on = nil
+}
+
+// stop ends all waits, for good.
+func (a *Account) stop() {
+	a.waitMu.Lock()
+	defer a.waitMu.Unlock()
+	a.ended = true
+	for r := range a.queues {
+		for _, w := range slices.Clone(r.queue) {
+			a.unqueue(w)
+			a.finish(w, verdict{err: ErrUnavailable})
+		}
+	}
 }
 
 // unqueue takes a waiter out. It needs waitMu.

@@ -17,7 +17,7 @@ var trees = map[string][]string{
 	"ledger":  {"ledger", "config"},
 	"cluster": {"cluster", "config"},
 	"proxy":   {"proxy", "limiter", "ledger", "config"},
-	"bench":   {"bench"},
+	"bench":   {"bench", "config"},
 }
 
 // only lists the modules that belong to one room each.

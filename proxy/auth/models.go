@@ -5,6 +5,7 @@ import (
 
 	"tollgate/config/model"
 	"tollgate/config/state"
+	"tollgate/config/wildcard"
 	"tollgate/proxy/refusal"
 )
 
@@ -101,7 +102,7 @@ func (p *Principal) listAllows(s *state.Snapshot, list []string, name string, te
 				return true
 			}
 		default:
-			if strings.Contains(entry, "*") && matchWildcard(entry, name) {
+			if wildcard.Is(entry) && wildcard.Match(entry, name) {
 				return true
 			}
 		}
@@ -114,11 +115,7 @@ func groupOpens(s *state.Snapshot, list []string, name string) bool {
 	if s.Routing == nil {
 		return false
 	}
-	g, ok := s.Routing.Groups[name]
-	if !ok {
-		return false
-	}
-	for _, access := range g.AccessNames {
+	for _, access := range s.Routing.AccessNames(name) {
 		for _, entry := range list {
 			if entry == access {
 				return true
@@ -149,30 +146,6 @@ func (p *Principal) Alias(name string) string {
 		return name
 	}
 	return p.resolveAlias(name)
-}
-
-// matchWildcard matches a whole name against a pattern with stars.
-func matchWildcard(pattern, name string) bool {
-	head, rest, found := strings.Cut(pattern, "*")
-	if !found {
-		return pattern == name
-	}
-	if !strings.HasPrefix(name, head) {
-		return false
-	}
-	name = name[len(head):]
-	for {
-		var part string
-		part, rest, found = strings.Cut(rest, "*")
-		if !found {
-			return strings.HasSuffix(name, part)
-		}
-		i := strings.Index(name, part)
-		if i < 0 {
-			return false
-		}
-		name = name[i+len(part):]
-	}
 }
 
 // Models filters what /v1/models shows down to what the caller may call.

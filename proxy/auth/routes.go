@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"tollgate/config/wildcard"
 	"tollgate/proxy/refusal"
 )
 
@@ -100,7 +101,7 @@ func matchAny(patterns []string, route string) bool {
 
 // matchRoute matches a path against an exact route or one with stars.
 func matchRoute(pattern, route string) bool {
-	return pattern == route || strings.Contains(pattern, "*") && matchWildcard(pattern, route)
+	return pattern == route || wildcard.Is(pattern) && wildcard.Match(pattern, route)
 }
 
 // permits reads one flag of a key's permissions object. They are small and read

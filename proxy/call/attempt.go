@@ -1,6 +1,7 @@
 package call
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -10,7 +11,7 @@ import (
 	"tollgate/ledger/store"
 	"tollgate/proxy/jsonscan"
 	"tollgate/proxy/provider"
-	"tollgate/proxy/provider/mock"
+	"tollgate/proxy/provider/fixed"
 	"tollgate/proxy/refusal"
 	"tollgate/proxy/route"
 	"tollgate/proxy/upstream"
@@ -179,7 +180,7 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 		return p.Error(&c.pcall, x.Status(), x.Header, body)
 	}
 	if c.req.stream {
-		return c.beginStream(p, x)
+		return c.beginStream(p, x, x)
 	}
 	return c.wholeAnswer(p, x)
 }
@@ -343,24 +344,30 @@ func (c *call) mockText(d *state.Deployment) (string, bool) {
 	return "", false
 }
 
-// mocked answers with the fixed text, through the same last steps as a
-// provider's answer.
+// mocked answers with the fixed text. Its bytes are OpenAI's and go the way of
+// a provider's answer: through the translator, the accounts and the ledger.
 func (c *call) mocked(text string) *provider.Error {
 	c.firstAt = c.h.Clock.Now()
-	if c.req.stream {
-		s, err := mock.NewStream(&c.pcall, text)
-		if err != nil {
-			return asProviderError(err)
-		}
-		return c.mockStream(s)
+	if f := fixed.Failure(text); f != nil {
+		return f
 	}
-	a, err := mock.Answer(&c.pcall, text)
+	p, ok := c.h.Providers("openai", c.op)
+	if !ok {
+		return provider.NewError(provider.BadRequest, "a mocked model does not serve "+c.routeName())
+	}
+	c.pcall.Model = c.served.Deployment.Model
+	if c.req.stream {
+		return c.beginStream(p, nil, bytes.NewReader(fixed.Stream(&c.pcall, text)))
+	}
+	a, err := p.Answer(&c.pcall, noHeader, fixed.Body(&c.pcall, text))
 	if err != nil {
 		return asProviderError(err)
 	}
 	c.deliver(a)
 	return nil
 }
+
+func noHeader(string) string { return "" }
 
 func (c *call) intentRecord() *store.Intent {
 	p := &c.principal

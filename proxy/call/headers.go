@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"tollgate/config/model"
 	"tollgate/limiter/admit"
 	"tollgate/proxy/dialect"
 	"tollgate/proxy/provider"
@@ -70,7 +71,7 @@ func (c *call) keyHeaders() {
 	if k.MaxBudget != nil {
 		h.Set("x-litellm-key-max-budget", formatUSD(k.MaxBudget.USD()))
 	}
-	h.Set("x-litellm-key-spend", formatUSD((c.h.Ledger.SpendOf(keyScope(k.Hash)) + k.SpendOffset).USD()))
+	h.Set("x-litellm-key-spend", formatUSD((c.h.Ledger.SpendOf(model.Scope{Dim: model.DimKey, ID: k.Hash}) + k.SpendOffset).USD()))
 }
 
 // rateHeaders tells each limit's state: OpenAI's set from the key's own

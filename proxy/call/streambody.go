@@ -45,26 +45,20 @@ func (b *streamBody) Emit(frame []byte) {
 
 // beginStream reads until the provider has said something that the client can
 // be given: until then a failure still has a status and may be retried.
-func (c *call) beginStream(p provider.Provider, x *upstream.Exchange) *provider.Error {
-	b := &streamBody{c: c, x: x, sse: stream.NewReader(x), tr: p.Stream(&c.pcall), keep: c.keepsBodies()}
+func (c *call) beginStream(p provider.Provider, x *upstream.Exchange, src io.Reader) *provider.Error {
+	b := &streamBody{c: c, x: x, sse: stream.NewReader(src), tr: p.Stream(&c.pcall), keep: c.keepsBodies()}
 	for len(b.pending) == 0 && !b.over {
 		if err := b.step(); err != nil {
-			x.Cancel()
-			x.Close()
+			if x != nil {
+				x.Cancel()
+				x.Close()
+			}
 			return err
 		}
 	}
-	c.passHeaders(x)
-	return c.startBody(b)
-}
-
-// mockStream sends a fixed answer through the same body.
-func (c *call) mockStream(tr provider.Stream) *provider.Error {
-	b := &streamBody{c: c, tr: tr, keep: c.keepsBodies()}
-	if err := tr.End(b); err != nil {
-		return asProviderError(err)
+	if x != nil {
+		c.passHeaders(x)
 	}
-	b.over = true
 	return c.startBody(b)
 }
 

@@ -136,11 +136,14 @@ func appendUnescaped(dst, in []byte) []byte {
 }
 
 // unescapeRune reads \uXXXX at the start of in, with its second half when it
-// is a surrogate pair.
+// is a surrogate pair. Cut short, as no valid string is, it takes what is there.
 func unescapeRune(in []byte) (r rune, size int) {
+	if len(in) < 6 {
+		return utf8.RuneError, len(in)
+	}
 	r = hex4(in)
 	if !utf16.IsSurrogate(r) {
-		return max(r, 0), 6
+		return r, 6
 	}
 	if len(in) >= 12 && in[6] == '\\' && in[7] == 'u' {
 		if pair := utf16.DecodeRune(r, hex4(in[6:])); pair != utf8.RuneError {
@@ -151,9 +154,6 @@ func unescapeRune(in []byte) (r rune, size int) {
 }
 
 func hex4(in []byte) rune {
-	if len(in) < 6 {
-		return utf8.RuneError
-	}
 	var r rune
 	for _, c := range in[2:6] {
 		switch {

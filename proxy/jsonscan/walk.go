@@ -110,7 +110,17 @@ func Skip(raw []byte, i int) int {
 }
 
 func skipString(raw []byte, i int) int {
-	for i++; i < len(raw); {
+	// Keys are short: looking at their bytes is cheaper than a search.
+	i++
+	for near := min(len(raw), i+16); i < near; i++ {
+		switch raw[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			i++
+		}
+	}
+	for i < len(raw) {
 		j := bytes.IndexByte(raw[i:], '"')
 		if j < 0 {
 			return len(raw)

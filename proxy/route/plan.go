@@ -3,6 +3,7 @@
 package route
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 
@@ -17,6 +18,8 @@ type Candidate struct {
 	Model      string
 	Group      string // the group it was found under: a fallback's differs from the one asked for
 	Fallback   bool
+	share      float64 // of the load when no weights are given
+	key        float64 // of the random order
 }
 
 // Plan is the ordered list of what may be called.
@@ -102,7 +105,7 @@ func fallbacksOf(r *state.Routing, name string) []string {
 func (p *Plan) add(t state.Target, group string, fallback bool) {
 	start := len(p.Candidates)
 	for _, d := range t.Deployments() {
-		p.Candidates = append(p.Candidates, Candidate{Deployment: d.Deployment, Model: d.Model, Group: group, Fallback: fallback})
+		p.Candidates = append(p.Candidates, Candidate{Deployment: d.Deployment, Model: d.Model, Group: group, Fallback: fallback, share: d.Share})
 	}
 	shuffle(p.Candidates[start:])
 }
@@ -114,23 +117,13 @@ func shuffle(c []Candidate) {
 		return
 	}
 	weight := weigher(c)
-	keys := make(map[*state.Deployment]float64, len(c))
 	for i := range c {
 		// Efraimidis and Spirakis: a random order in which each position is a
 		// weighted choice among what is left.
-		keys[c[i].Deployment] = rand.ExpFloat64() / weight(c[i].Deployment)
+		c[i].key = rand.ExpFloat64() / weight(&c[i])
 	}
 	slices.SortStableFunc(c, func(a, b Candidate) int {
-		if d := order(a.Deployment) - order(b.Deployment); d != 0 {
-			return d
-		}
-		switch ka, kb := keys[a.Deployment], keys[b.Deployment]; {
-		case ka < kb:
-			return -1
-		case ka > kb:
-			return 1
-		}
-		return 0
+		return cmp.Or(cmp.Compare(order(a.Deployment), order(b.Deployment)), cmp.Compare(a.key, b.key))
 	})
 }
 
@@ -144,24 +137,24 @@ func order(d *state.Deployment) int {
 // tiny stands for "no weight beside siblings that have one": tried last.
 const tiny = 1e-9
 
-func weigher(c []Candidate) func(*state.Deployment) float64 {
+func weigher(c []Candidate) func(*Candidate) float64 {
 	has := func(f func(*state.Deployment) bool) bool {
 		return slices.ContainsFunc(c, func(x Candidate) bool { return f(x.Deployment) })
 	}
 	switch {
 	case has(func(d *state.Deployment) bool { return d.Weight != nil }):
-		return func(d *state.Deployment) float64 {
-			if d.Weight == nil {
+		return func(x *Candidate) float64 {
+			if x.Deployment.Weight == nil {
 				return tiny
 			}
-			return max(*d.Weight, tiny)
+			return max(*x.Deployment.Weight, tiny)
 		}
 	case has(func(d *state.Deployment) bool { return d.RPM != nil }):
-		return func(d *state.Deployment) float64 { return limitWeight(d.RPM) }
+		return func(x *Candidate) float64 { return limitWeight(x.Deployment.RPM) }
 	case has(func(d *state.Deployment) bool { return d.TPM != nil }):
-		return func(d *state.Deployment) float64 { return limitWeight(d.TPM) }
+		return func(x *Candidate) float64 { return limitWeight(x.Deployment.TPM) }
 	}
-	return func(*state.Deployment) float64 { return 1 }
+	return func(x *Candidate) float64 { return max(x.share, tiny) }
 }
 
 func limitWeight(v *int64) float64 {

@@ -134,13 +134,7 @@ func (s *Server) bodyLimit() int {
 	if r == nil {
 		return maxBodyBytes
 	}
-	if n := r.Config.Tollgate.MaxRequestBytes; n > 0 {
-		return int(n)
-	}
-	if mb := r.Config.General.MaxRequestSizeMB; mb > 0 {
-		return int(mb * (1 << 20))
-	}
-	return maxBodyBytes
+	return bodyLimitOf(r.Config)
 }
 
 // malformed answers what fasthttp could not read as a request.

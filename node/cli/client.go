@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// client talks to a node's public management API with the admin key.
+type client struct {
+	addr   string
+	key    string
+	output string
+	out    io.Writer
+	http   http.Client
+}
+
+// addClientFlags gives a command the flags of every client command.
+func addClientFlags(cmd *cobra.Command) {
+	f := cmd.PersistentFlags()
+	f.String("addr", "http://127.0.0.1:4000", "`URL` of a node")
+	f.String("output", "table", "table or json")
+}
+
+// newClient reads the flags and LITELLM_MASTER_KEY.
+func newClient(cmd *cobra.Command) (*client, error) {
+	if err := fromEnv(cmd, nil); err != nil {
+		return nil, err
+	}
+	addr, _ := cmd.Flags().GetString("addr")
+	output, _ := cmd.Flags().GetString("output")
+	if output != "table" && output != "json" {
+		return nil, fmt.Errorf("--output %q: want table or json", output)
+	}
+	env, err := environment()
+	if err != nil {
+		return nil, err
+	}
+	key, _ := env("LITELLM_MASTER_KEY")
+	if key == "" {
+		return nil, fmt.Errorf("no admin key: set LITELLM_MASTER_KEY; a node that made its own keeps it in master.key of its data directory")
+	}
+	return &client{addr: strings.TrimRight(addr, "/"), key: key, output: output, out: cmd.OutOrStdout(), http: http.Client{Timeout: 30 * time.Second}}, nil
+}
+
+// call sends one request and decodes the answer's JSON.
+func (c *client) call(method, path string, query url.Values, body any) (any, error) {
+	var payload io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		payload = bytes.NewReader(raw)
+	}
+	target := c.addr + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequest(method, target, payload)
+	if err != nil {
+		return nil, fmt.Errorf("address %s: %w", c.addr, err)
+	}
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("no node answers at %s (%w): start one with `tollgate serve` or name another with --addr", c.addr, err)
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", c.addr, err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		return nil, fmt.Errorf("%s answered %s: %.200s", target, res.Status, raw)
+	}
+	if res.StatusCode >= 300 {
+		return nil, fmt.Errorf("%s: %s", res.Status, messageOf(v))
+	}
+	return v, nil
+}
+
+// messageOf finds the sentence in an error body of any of LiteLLM's shapes.
+func messageOf(v any) string {
+	if m, ok := v.(map[string]any); ok {
+		if e, ok := m["error"].(map[string]any); ok {
+			if s, ok := e["message"].(string); ok {
+				return s
+			}
+		}
+		if s, ok := m["detail"].(string); ok {
+			return s
+		}
+	}
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return string(raw)
+}
+
+// show prints an answer: whole as JSON, or the named columns of its rows.
+func (c *client) show(v any, columns []string) error {
+	if c.output == "json" || columns == nil {
+		enc := json.NewEncoder(c.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	}
+	return writeTable(c.out, rowsOf(v), columns)
+}
+
+// rowsOf finds the list in an answer: itself, or its first field that is one.
+func rowsOf(v any) []any {
+	switch t := v.(type) {
+	case []any:
+		return t
+	case map[string]any:
+		for _, name := range []string{"keys", "users", "teams", "budgets", "data", "customers"} {
+			if list, ok := t[name].([]any); ok {
+				return list
+			}
+		}
+		return []any{t}
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"tollgate/cluster"
+	"tollgate/config/model"
+	"tollgate/config/unit"
+	"tollgate/ledger/query"
+	"tollgate/ledger/store"
+	"tollgate/limiter/budget"
+	"tollgate/proxy/refusal"
+)
+
+// announce prints what an operator needs now: the address and a call that works.
+func (n *node) announce() {
+	n.warnRouting()
+	base := "http://" + reachable(n.listener.Addr())
+	key := "$LITELLM_MASTER_KEY"
+	if n.loaded.MasterKey == "" {
+		key = n.master
+		fmt.Fprintf(n.o.Out, "Master key (kept in %s): %s\n", n.o.path(masterKeyFile), key)
+	}
+	modelName := "gpt-4o-mini"
+	if names := n.store.State().Routing.VisibleModels(); len(names) > 0 && !contains(names, modelName) {
+		modelName = names[0]
+	}
+	fmt.Fprintf(n.o.Out, "Tollgate %s is ready at %s (%s in %s)\n", n.o.Version, base, n.o.Name, n.o.Region)
+	fmt.Fprintf(n.o.Out, "Try it:\n  curl %s/v1/chat/completions -H \"Authorization: Bearer %s\" -H 'Content-Type: application/json' \\\n"+
+		"    -d '{\"model\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n", base, key, modelName)
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// reachable is an address to type: a listener on all addresses is localhost here.
+func reachable(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// Ready is nil when this node may take traffic.
+func (n *node) Ready() error {
+	if n.store.State().Routing == nil {
+		return errors.New("no configuration yet")
+	}
+	return n.ledger.Healthy()
+}
+
+// Facts are what /health shows of this node.
+func (n *node) Facts() map[string]any {
+	s := n.cluster.Status()
+	f := map[string]any{
+		"db": "Not connected", "cache": nil, "litellm_version": n.o.Version, "success_callbacks": []string{},
+		"node": n.o.Name, "node_id": s.NodeID, "region": n.o.Region, "state_index": s.Applied, "raft_state": s.State,
+		"in_flight_requests": n.calls.InFlight(),
+	}
+	if r := n.store.State().Routing; r != nil {
+		// Shortened: the hash covers secrets, and anybody may read this.
+		f["config_hash"], f["config_version"] = r.Hash[:min(len(r.Hash), 12)], r.Version
+	}
+	return f
+}
+
+// unavailable tells a caller of the management API why a change was not made,
+// or that it may have been.
+func unavailable(err error) *refusal.Refusal {
+	switch {
+	case errors.Is(err, cluster.ErrOutcomeUnknown):
+		return refusal.Unavailable("outcome_unknown", "The change may or may not have been made. Send it again with the same Idempotency-Key to find out.", time.Second)
+	case errors.Is(err, cluster.ErrNoQuorum):
+		return refusal.Unavailable("no_quorum", "No leader can be reached: a majority of the voters is away. Nothing was changed.", 5*time.Second)
+	case errors.Is(err, cluster.ErrNotLeader):
+		return refusal.Unavailable("no_leader", "The leader is changing. Nothing was changed; try again.", time.Second)
+	case errors.Is(err, cluster.ErrTooLarge):
+		return refusal.New(413, "invalid_request_error", "", "The change is too large: "+err.Error()+".")
+	}
+	return refusal.Unavailable("not_changed", "The change could not be made: "+err.Error()+".", time.Second)
+}
+
+// spend answers the management API's questions about money.
+type spend struct {
+	query.Query
+	ledger  *store.Ledger
+	bank    *budget.Bank
+	account *budget.Account
+}
+
+// Spent is what a scope has used: in its budget's window as the bank and this
+// node know it, or in all when since is the zero time.
+func (s spend) Spent(sc model.Scope, since time.Time) unit.Money {
+	if since.IsZero() {
+		return s.ledger.SpendOf(sc)
+	}
+	if spent, window, ok := s.account.Spent(sc); ok && window >= since.Unix() {
+		return spent
+	}
+	if v, ok := s.bank.Look(sc, "", 0); ok && v.Window >= since.Unix() {
+		return v.Settled
+	}
+	return 0
+}

@@ -1,0 +1,135 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"tollgate/cluster/fsm"
+	"tollgate/config/model"
+	"tollgate/config/state"
+	"tollgate/limiter/budget"
+)
+
+// applied is the newest state that any goroutine may read: what is published,
+// or within a batch of commands what the state machine is ahead of it.
+type applied struct {
+	store *state.Store
+	ahead atomic.Pointer[state.Snapshot]
+}
+
+func (a *applied) State() *state.Snapshot {
+	s := a.store.State()
+	if n := a.ahead.Load(); n != nil && n.Index > s.Index {
+		return n
+	}
+	return s
+}
+
+// newBank joins the budget bank to the state: definitions come from it, and a
+// command that makes a budget opens its first window.
+func newBank(a *applied, applier *state.Applier) *budget.Bank {
+	bank := budget.NewBank(
+		func(sc model.Scope) (model.BudgetDef, bool) { return a.State().BudgetOf(sc) },
+		func() *time.Location { return location(a.State()) },
+	)
+	applier.OnChange(func(_, now *state.Snapshot, changes []model.Change) {
+		a.ahead.Store(now)
+		made, gone := budgetScopes(now, changes)
+		if len(made) > 0 {
+			bank.Open(now.Now, made...)
+		}
+		if len(gone) > 0 {
+			bank.Drop(now.Now, gone...)
+		}
+	})
+	return bank
+}
+
+// location is the time zone of calendar windows, from the replicated settings.
+func location(s *state.Snapshot) *time.Location {
+	if v := s.ActiveConfig(); v != nil && v.Config.LiteLLM.Timezone != "" {
+		if loc, err := time.LoadLocation(v.Config.LiteLLM.Timezone); err == nil {
+			return loc
+		}
+	}
+	return time.UTC
+}
+
+// budgetScopes lists the budgets that changes have made or taken away.
+func budgetScopes(s *state.Snapshot, changes []model.Change) (made, gone []model.Scope) {
+	for _, c := range changes {
+		for _, sc := range scopesOf(s, c) {
+			if _, ok := s.BudgetOf(sc); ok {
+				made = append(made, sc)
+			} else {
+				gone = append(gone, sc)
+			}
+		}
+	}
+	return made, gone
+}
+
+func scopesOf(s *state.Snapshot, c model.Change) []model.Scope {
+	switch c.Table {
+	case model.Keys:
+		out := []model.Scope{{Dim: model.DimKey, ID: c.ID}}
+		if k, ok := s.Keys.Get(c.ID); ok {
+			// Sorted: the order reaches the bank and must be alike on every node.
+			for _, group := range slices.Sorted(maps.Keys(k.ModelMaxBudget)) {
+				out = append(out, model.Scope{Dim: model.DimModelPerKey, ID: c.ID + "\x1f" + group})
+			}
+		}
+		return out
+	case model.Users:
+		return []model.Scope{{Dim: model.DimUser, ID: c.ID}}
+	case model.Teams:
+		return []model.Scope{{Dim: model.DimTeam, ID: c.ID}}
+	case model.Members:
+		return []model.Scope{{Dim: model.DimMember, ID: c.ID}}
+	case model.EndUsers:
+		return []model.Scope{{Dim: model.DimEndUser, ID: c.ID}}
+	}
+	return nil
+}
+
+// bankApplier lets the state machine drive the bank. A snapshot is proven on a
+// bank beside the real one before it replaces anything.
+type bankApplier struct{ *budget.Bank }
+
+var _ fsm.Applier = bankApplier{}
+
+// Restore reads the records twice: to prove them, and once all is proven to
+// take them over.
+func (b bankApplier) Restore(records iter.Seq2[byte, []byte]) (func(), error) {
+	type record struct {
+		kind byte
+		data []byte
+	}
+	var kept []record
+	for kind, data := range records {
+		kept = append(kept, record{kind, append([]byte(nil), data...)})
+	}
+	all := func(yield func(byte, []byte) bool) {
+		for _, r := range kept {
+			if !yield(r.kind, r.data) {
+				return
+			}
+		}
+	}
+	proof := budget.NewBank(func(model.Scope) (model.BudgetDef, bool) { return model.BudgetDef{}, false }, nil)
+	if err := proof.Restore(all); err != nil {
+		return nil, err
+	}
+	return func() {
+		if err := b.Bank.Restore(all); err != nil { // it was proven a moment ago
+			panic(fmt.Sprintf("restore the budget bank: %v", err))
+		}
+	}, nil
+}
+
+var errNoAnswer = errors.New("the budget bank gave no answer")
