@@ -171,6 +171,7 @@ type record struct {
 	active   bool
 	unmet    bool // the last ask brought less than needed
 	backoff  bool // the last ask failed
+	unsure   bool // the bank may have granted more than has been heard of
 	ackS     unit.Money
 	ackR     unit.Money
 
@@ -238,8 +239,10 @@ func (a *Account) Observe(n Notice) {
 	r.mu.Lock()
 	kick := false
 	if n.Tight && n.Window == r.window {
-		r.tight, r.nodes = true, n.Nodes
-		kick = r.recalled() && r.avail() > r.wanted
+		// An answer that was lost may have left credit here that only the bank
+		// knows of. Nobody can give back what he does not know he has.
+		r.tight, r.nodes, r.unsure = true, n.Nodes, true
+		kick = r.recalled()
 	}
 	if n.Window > r.window && r.window != CurrentWindow {
 		r.end, r.unrolled, kick = n.Window, time.Time{}, true

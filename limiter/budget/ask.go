@@ -97,7 +97,7 @@ func (a *Account) collect(now time.Time) []sent {
 	var batch []sent
 	var later []*record
 	for r := range dirty {
-		a.rollByView(r, now)
+		a.follow(r, now)
 		if len(batch) == batchItems {
 			later = append(later, r)
 			continue
@@ -130,7 +130,11 @@ func (a *Account) item(r *record, now time.Time) (it Item, ok, wait bool) {
 		return it, false, false
 	}
 	short := r.waiting > 0 || r.window == CurrentWindow || r.over(now, a.cfg.Retry)
-	if now.Sub(r.asked) < a.cfg.Retry && (!short || r.unmet || r.backoff) {
+	pause := a.cfg.Retry
+	if r.backoff && r.waiting == 0 { // a leader that is away is not told ten times a second
+		pause *= 10
+	}
+	if now.Sub(r.asked) < pause && (!short || r.unmet || r.backoff) {
 		return it, false, true
 	}
 	if !r.gone && !r.soft {
@@ -146,7 +150,7 @@ func (a *Account) item(r *record, now time.Time) (it Item, ok, wait bool) {
 		}
 		it.Want = r.g.Add(min(extra, max(0, r.limit).Add(-min(0, avail))))
 	}
-	tell := r.s != r.ackS || r.r != r.ackR || now.Sub(r.lastUse) >= evictAfter
+	tell := r.s != r.ackS || r.r != r.ackR || r.unsure || now.Sub(r.lastUse) >= evictAfter
 	return it, short || it.Want > r.g || tell, false
 }
 
@@ -209,8 +213,10 @@ func (a *Account) settleAsk(r *record, it *Item, g *Grant, now time.Time) {
 	r.asking, r.backoff = false, g == nil
 	if g != nil {
 		a.hear(r, it, g, now)
+	} else if it.Want > r.g {
+		r.unsure = true
 	}
-	again := r.waiting > 0
+	again := r.waiting > 0 || r.unsure
 	r.mu.Unlock()
 	if again {
 		a.drain(r)
@@ -234,7 +240,7 @@ func (a *Account) hear(r *record, it *Item, g *Grant, now time.Time) {
 	if it.Window == r.window && it.Window != CurrentWindow {
 		r.ackS, r.ackR = it.S, it.R
 	}
-	r.answered = now
+	r.answered, r.unsure = now, false
 	if g.Window > r.window && r.window != CurrentWindow {
 		a.roll(r, &View{Window: g.Window, End: g.End, Settled: g.Settled, Free: g.Free, Granted: g.G,
 			Share: g.Share, Nodes: g.Nodes, Tight: g.Tight}, now)
@@ -259,16 +265,16 @@ func (a *Account) hear(r *record, it *Item, g *Grant, now time.Time) {
 	}
 }
 
-// rollByView follows the local copy of the bank into a new window, which saves
-// an ask.
-func (a *Account) rollByView(r *record, now time.Time) {
+// follow takes from the local copy of the bank what would else need an ask: a
+// new window, or a grant whose answer was lost.
+func (a *Account) follow(r *record, now time.Time) {
 	if a.cfg.Look == nil {
 		return
 	}
 	r.mu.Lock()
-	ended := !r.gone && (r.window == CurrentWindow || r.over(now, a.cfg.Retry))
+	ask := !r.gone && (r.window == CurrentWindow || r.over(now, a.cfg.Retry) || r.unsure)
 	r.mu.Unlock()
-	if !ended {
+	if !ask {
 		return
 	}
 	v, ok := a.cfg.Look(r.scope)
@@ -277,14 +283,16 @@ func (a *Account) rollByView(r *record, now time.Time) {
 	}
 	r.mu.Lock()
 	waiting := false
-	if !r.gone && !r.asking && v.Window > r.window {
-		if r.window == CurrentWindow {
-			r.from(v)
-		} else {
-			a.roll(r, &v, now)
-		}
-		waiting = r.waiting > 0
+	switch {
+	case r.gone || r.asking || v.Window < r.window:
+	case v.Window == r.window:
+		r.g, r.unsure = max(r.g, v.Granted), false
+	case r.window == CurrentWindow:
+		r.from(v)
+	default:
+		a.roll(r, &v, now)
 	}
+	waiting = r.waiting > 0
 	r.mu.Unlock()
 	if waiting {
 		a.drain(r)
