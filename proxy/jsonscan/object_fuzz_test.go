@@ -164,6 +164,16 @@ func FuzzWalk(f *testing.F) {
 				t.Fatalf("%d elements in %q", n, src)
 			}
 		}
+		c := jsonscan.CursorAt(src)
+		c.Enter('{')
+		for n = 0; ; n++ {
+			if _, ok := c.Key(); !ok && !c.More() {
+				break
+			}
+			if !c.Enter('[') && n > 2*len(src) {
+				t.Fatalf("no end of %q", src)
+			}
+		}
 		jsonscan.TextLen(src)
 		jsonscan.String(src)
 		jsonscan.Int(src)

@@ -240,6 +240,32 @@ func TestWalkSeesMembersAndElements(t *testing.T) {
 	}
 }
 
+func TestCursorReadsNestedValuesInOnePass(t *testing.T) {
+	raw := []byte(` [ {"a":1,"b":{"c":"x}","d":[1,[2]]} , "e":null}, 7,{},{"a": {"z":[]} } ] `)
+	var got []string
+	c := jsonscan.CursorAt(raw)
+	require.True(t, c.Enter('['))
+	for c.More() {
+		if !c.Enter('{') {
+			got = append(got, "not an object")
+			continue
+		}
+		for k, ok := c.Key(); ok; k, ok = c.Key() {
+			if string(k) == "b" && c.Enter('{') {
+				for in, more := c.Key(); more; in, more = c.Key() {
+					got = append(got, "b."+string(in)+"="+string(c.Value()))
+				}
+				continue
+			}
+			got = append(got, string(k)+"="+string(c.Value()))
+		}
+	}
+	require.Equal(t, []string{"a=1", `b.c="x}"`, "b.d=[1,[2]]", "e=null", "not an object", `a={"z":[]}`}, got)
+	empty := jsonscan.CursorAt(nil)
+	require.False(t, empty.Enter('{'))
+	require.False(t, empty.More())
+}
+
 func TestErrorsAreValuesOfTheirOwn(t *testing.T) {
 	var o jsonscan.Object
 	first := o.Parse([]byte(`{"a":1,"a":2}`))

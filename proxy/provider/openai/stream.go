@@ -176,68 +176,76 @@ func (s *chunks) frame(dst, data []byte, edits []jsonscan.Edit) []byte {
 // reasons, what needs mending. It returns how many there are.
 func (s *chunks) readChoices(choices []byte) (n int, fault error) {
 	s.counted, s.mend = 0, false
-	for it := jsonscan.Walk(choices); ; {
-		choice, ok := it.Element()
-		if !ok {
-			return n, nil
-		}
-		n++
-		index, reason := int64(0), []byte(nil)
-		for m := jsonscan.Walk(choice); ; {
-			k, v, more := m.Member()
-			if !more {
-				break
-			}
-			switch string(k) {
-			case `"index"`:
-				index, _ = jsonscan.Int(v)
-			case `"delta"`:
-				s.countDelta(v)
-			case `"text"`:
-				s.counted += int64(jsonscan.TextLen(v))
-			case `"finish_reason"`:
-				reason = v
-			}
-		}
-		index &= 127
-		s.open[index>>6] |= 1 << (index & 63)
-		if jsonscan.IsNull(reason) {
+	c := jsonscan.CursorAt(choices)
+	if !c.Enter('[') {
+		return 0, nil
+	}
+	for ; c.More(); n++ {
+		if !c.Enter('{') {
 			continue
 		}
-		if fault := finishFault(reason); fault != nil {
+		index, reason := int64(0), []byte(nil)
+		for k, ok := c.Key(); ok; k, ok = c.Key() {
+			switch string(k) {
+			case "index":
+				index, _ = jsonscan.Int(c.Value())
+			case "delta":
+				s.countDelta(&c)
+			case "text":
+				s.counted += int64(jsonscan.TextLen(c.Value()))
+			case "finish_reason":
+				reason = c.Value()
+			default:
+				c.Value()
+			}
+		}
+		if fault := s.finish(index&127, reason); fault != nil {
 			return n, fault
 		}
-		name, same := finishName(reason)
-		if name != "" {
-			s.info.FinishReason = name
-			s.shut[index>>6] |= 1 << (index & 63)
-		}
-		s.mend = s.mend || !same
 	}
+	return n, nil
 }
 
-func (s *chunks) countDelta(delta []byte) {
+// finish notes that a choice was there and whether it has ended.
+func (s *chunks) finish(index int64, reason []byte) error {
+	s.open[index>>6] |= 1 << (index & 63)
+	if jsonscan.IsNull(reason) {
+		return nil
+	}
+	if fault := finishFault(reason); fault != nil {
+		return fault
+	}
+	name, same := finishName(reason)
+	if name != "" {
+		s.info.FinishReason = name
+		s.shut[index>>6] |= 1 << (index & 63)
+	}
+	s.mend = s.mend || !same
+	return nil
+}
+
+func (s *chunks) countDelta(c *jsonscan.Cursor) {
+	if !c.Enter('{') {
+		return
+	}
 	reasoning := 0
-	for m := jsonscan.Walk(delta); ; {
-		k, v, ok := m.Member()
-		if !ok {
-			break
-		}
+	for k, ok := c.Key(); ok; k, ok = c.Key() {
+		v := c.Value()
 		switch string(k) {
-		case `"content"`:
+		case "content":
 			if v[0] == '[' {
 				s.mend = s.mend || s.row.PartLists
 				s.counted += int64(len(v))
 				continue
 			}
 			s.counted += int64(jsonscan.TextLen(v))
-		case `"reasoning_content"`, `"reasoning"`:
+		case "reasoning_content", "reasoning":
 			reasoning = max(reasoning, jsonscan.TextLen(v)) // some send the same under both names
-		case `"refusal"`:
+		case "refusal":
 			s.counted += int64(jsonscan.TextLen(v))
-		case `"function_call"`:
+		case "function_call":
 			s.countFunction(v)
-		case `"tool_calls"`:
+		case "tool_calls":
 			for it := jsonscan.Walk(v); ; {
 				call, more := it.Element()
 				if !more {
