@@ -1,0 +1,3 @@
+// Package e2e holds the whole-process tests: real nodes from bin/tollgate
+// against fake providers. It builds nothing and contains no product code.
+package e2e

@@ -1,0 +1,131 @@
+// Package fake is a provider that does as it is told: it speaks the exact
+// framing of OpenAI's and Anthropic's APIs on a loopback port, and orders in the
+// prompt make it fail in every way that real providers do. It keeps what it
+// received for assertions. It checks no keys and no limits of its own.
+package fake
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Server is one fake provider. OpenAI's API stands under OpenAI(), Anthropic's
+// under Anthropic().
+type Server struct {
+	http  *httptest.Server
+	count atomic.Int64
+	ids   atomic.Int64
+
+	mu       sync.Mutex // guards the fields below
+	received []*Request
+}
+
+// Request is one request as it arrived.
+type Request struct {
+	Path    string
+	Header  http.Header
+	Body    []byte
+	Arrived time.Time
+	// Gone is closed when the caller has left before the answer was complete.
+	Gone chan struct{}
+}
+
+// Start runs a fake until the test ends.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	s := &Server{}
+	s.http = httptest.NewUnstartedServer(http.HandlerFunc(s.serve))
+	s.http.Config.ReadHeaderTimeout = 30 * time.Second
+	s.http.Start()
+	t.Cleanup(func() {
+		s.http.CloseClientConnections()
+		s.http.Close()
+	})
+	return s
+}
+
+// StartOn runs a fake on a listener of the caller's, until the test ends.
+func StartOn(t testing.TB, ln net.Listener) *Server {
+	t.Helper()
+	s := &Server{}
+	srv := &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 30 * time.Second}
+	s.http = &httptest.Server{URL: "http://" + ln.Addr().String(), Listener: ln, Config: srv}
+	s.http.Start()
+	t.Cleanup(func() {
+		s.http.CloseClientConnections()
+		s.http.Close()
+	})
+	return s
+}
+
+// OpenAI is the api_base of the OpenAI API.
+func (s *Server) OpenAI() string { return s.http.URL + "/v1" }
+
+// Anthropic is the api_base of the Anthropic API.
+func (s *Server) Anthropic() string { return s.http.URL }
+
+// Count is the number of model calls that have arrived.
+func (s *Server) Count() int { return int(s.count.Load()) }
+
+// Received returns what has arrived, oldest first.
+func (s *Server) Received() []*Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*Request(nil), s.received...)
+}
+
+// Last is the newest request whose body contains mark, or nil.
+func (s *Server) Last(mark string) *Request {
+	all := s.Received()
+	for i := len(all) - 1; i >= 0; i-- {
+		if strings.Contains(string(all[i].Body), mark) {
+			return all[i]
+		}
+	}
+	return nil
+}
+
+// Forget drops what has been recorded and starts to count anew.
+func (s *Server) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.received = nil
+	s.count.Store(0)
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	rec := &Request{Path: r.URL.Path, Header: r.Header.Clone(), Body: body, Arrived: time.Now(), Gone: make(chan struct{})}
+	s.count.Add(1)
+	s.mu.Lock()
+	s.received = append(s.received, rec)
+	s.mu.Unlock()
+	a := &answer{s: s, w: w, r: r, call: readCall(r.URL.Path, body)}
+	switch r.URL.Path {
+	case "/v1/chat/completions":
+		a.dialect = chat{}
+	case "/v1/completions":
+		a.dialect = completion{}
+	case "/v1/embeddings":
+		a.dialect = embedding{}
+	case "/v1/messages":
+		a.dialect = messages{}
+	default:
+		http.NotFound(w, r)
+		return
+	}
+	a.run()
+	if r.Context().Err() != nil {
+		close(rec.Gone)
+	}
+}
