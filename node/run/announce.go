@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -105,6 +106,12 @@ type spend struct {
 // node know it, or in all when since is the zero time.
 func (s spend) Spent(sc model.Scope, since time.Time) unit.Money {
 	if since.IsZero() {
+		if sc.Dim == model.DimProxy { // everything, with or without a budget
+			total, err := s.Total(context.Background(), query.Range{})
+			if err == nil {
+				return total.Spend
+			}
+		}
 		return s.ledger.SpendOf(sc)
 	}
 	if spent, window, ok := s.account.Spent(sc); ok && window >= since.Unix() {

@@ -45,6 +45,16 @@ func (n *node) proposeConfig(ctx context.Context) error {
 	}
 	mark := hash + " " + cfg.General.MasterKeyHash
 	active := n.store.State().ActiveConfig()
+	if n.o.ConfigFile == "" && active != nil {
+		// No file says nothing about the config: what was applied stays. Only a
+		// changed master key is proposed.
+		if active.Config.General.MasterKeyHash == cfg.General.MasterKeyHash {
+			return nil
+		}
+		kept := active.Config
+		kept.General.MasterKeyHash = cfg.General.MasterKeyHash
+		cfg, hash, mark = &kept, active.Hash, ""
+	}
 	if active != nil && strings.TrimSpace(string(last)) == mark {
 		return nil
 	}

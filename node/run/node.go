@@ -140,7 +140,7 @@ func (n *node) openState() error {
 	n.cluster, err = cluster.Open(cluster.Config{
 		Dir: n.o.DataDir, Identity: n.identity, Name: n.o.Name, Region: n.o.Region, Zone: n.o.Zone, Bootstrap: true,
 		Appliers: map[command.Type]fsm.Applier{command.Mutation: applier, command.BudgetBatch: bankApplier{n.bank}},
-		Box:      n.box, Logger: n.log, Clock: n.clock,
+		Box:      n.box, KeysChanged: n.store.Recompile, Logger: n.log, Clock: n.clock,
 	})
 	return err
 }
@@ -183,7 +183,6 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	if err := n.cluster.WaitReady(starting); err != nil {
 		return fmt.Errorf("wait for the cluster: %w", err)
 	}
-	n.store.Recompile() // the data key is open only now
 	if err := n.proposeConfig(starting); err != nil {
 		return err
 	}
@@ -257,7 +256,7 @@ func (n *node) openBooks(ctx, background context.Context, group *errgroup.Group)
 // starts. If the machine has lost power meanwhile, settlements of the last
 // moments may be missing, so all credit held then counts as spent.
 func (n *node) closeEarlierBooks(ctx context.Context) error {
-	rec := budget.Recovery{WriteOff: n.identity.Rebooted}
+	rec := budget.Recovery{WriteOff: n.identity.Rebooted || n.ledger.MachineRestarted()}
 	incarnations, err := n.ledger.Incarnations()
 	if err != nil {
 		return fmt.Errorf("read earlier starts: %w", err)
@@ -284,6 +283,14 @@ func (n *node) closeEarlierBooks(ctx context.Context) error {
 	}
 	if err := n.account.Start(ctx, rec); err != nil {
 		return err
+	}
+	for _, inc := range incarnations { // the bank has them now
+		if inc == n.identity.Incarnation {
+			continue
+		}
+		if err := n.ledger.DropSettled(inc); err != nil {
+			return fmt.Errorf("forget the sums of start %d: %w", inc, err)
+		}
 	}
 	if rec.WriteOff {
 		n.log.Warn("the machine restarted without a clean stop: credit held then counts as spent")

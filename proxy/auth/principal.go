@@ -69,7 +69,7 @@ func (p *Principal) UserID() string {
 // Identify finds the principal behind a key. Order and words are LiteLLM's:
 // master key, prefix, look-up, blocked. Expiry and model rights come later
 // (MayCall), because LiteLLM reports a disallowed model before an expired key.
-func Identify(s *state.Snapshot, masterHash string, key []byte, compatOld bool) (Principal, *refusal.Refusal) {
+func Identify(s *state.Snapshot, masterHash string, key []byte, now time.Time, compatOld bool) (Principal, *refusal.Refusal) {
 	sum := sha256.Sum256(key)
 	var text [64]byte
 	hex.Encode(text[:], sum[:])
@@ -83,7 +83,7 @@ func Identify(s *state.Snapshot, masterHash string, key []byte, compatOld bool) 
 		}
 		return Principal{}, refusal.New(401, "auth_error", refusal.None, msg)
 	}
-	k, ok := s.KeyByHash(string(text[:]))
+	k, ok := s.KeyFor(string(text[:]), now)
 	if !ok {
 		return Principal{}, refusal.New(401, "token_not_found_in_db", "key", fmt.Sprintf(
 			"Authentication Error, Invalid proxy server token passed. Received API Key = %s, Key Hash (Token) =%s. Unable to find token in cache or `LiteLLM_VerificationTokenTable`",

@@ -108,7 +108,7 @@ func (s *Server) identify(ctx *fasthttp.RequestCtx, snap *state.Snapshot, path s
 		}
 		return auth.Principal{}, ref
 	}
-	return auth.Identify(snap, s.MasterHash(), key, old)
+	return auth.Identify(snap, s.MasterHash(), key, s.Clock.Now(), old)
 }
 
 func publicRouteListed(snap *state.Snapshot, path string) bool {

@@ -129,7 +129,7 @@ func (a *answer) stream() {
 	case o.has("cut"):
 		frames = frames[:len(frames)-end]
 	case o.has("error200"):
-		frames = append(frames[:3:3], a.dialect.faultFrame("the fake fails inside a stream"))
+		frames = append(frames[:5:5], a.dialect.faultFrame("the fake fails inside a stream"))
 	}
 	a.w.Header().Set("Content-Type", "text/event-stream")
 	a.w.WriteHeader(200)
