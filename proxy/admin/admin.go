@@ -94,7 +94,7 @@ func New(d Deps) (*Admin, error) {
 // back is written by the caller; everything else is already in ctx.
 func (a *Admin) Handle(ctx *fasthttp.RequestCtx, p *auth.Principal) (ok bool, r *refusal.Refusal) {
 	path := string(ctx.Path())
-	methods, param, found := a.find(path)
+	methods, route, param, found := a.find(path)
 	if !found {
 		return false, nil
 	}
@@ -103,14 +103,14 @@ func (a *Admin) Handle(ctx *fasthttp.RequestCtx, p *auth.Principal) (ok bool, r 
 		ctx.Response.Header.Set("allow", strings.Join(a.Methods(path), ", "))
 		return true, &refusal.Refusal{Status: 405, Message: "Method Not Allowed", Detail: true}
 	}
-	c := &call{a: a, ctx: ctx, p: p, s: a.State.State(), path: path, param: param}
+	c := &call{a: a, ctx: ctx, p: p, s: a.State.State(), path: path, route: route, param: param}
 	return true, c.serve(h)
 }
 
 // Methods lists what a path of ours answers to, in a fixed order; empty when
 // the path is none of ours.
 func (a *Admin) Methods(path string) []string {
-	methods, _, _ := a.find(path)
+	methods, _, _, _ := a.find(path)
 	var out []string
 	for _, m := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 		if methods[m] != nil {
@@ -122,18 +122,19 @@ func (a *Admin) Methods(path string) []string {
 
 // find looks a path up: exactly, else as one of the few routes that carry an
 // id between their first and last part. Those stand in the table with {}.
-func (a *Admin) find(path string) (methods map[string]handler, param string, ok bool) {
+func (a *Admin) find(path string) (methods map[string]handler, route, param string, ok bool) {
 	if m, ok := a.routes[path]; ok {
-		return m, "", true
+		return m, path, "", true
 	}
 	if len(path) < 2 || path[0] != '/' {
-		return nil, "", false
+		return nil, "", "", false
 	}
 	first := strings.IndexByte(path[1:], '/') + 1
 	last := strings.LastIndexByte(path, '/')
 	if first <= 0 || last <= first+1 {
-		return nil, "", false
+		return nil, "", "", false
 	}
-	m, ok := a.routes[path[:first]+"/{}"+path[last:]]
-	return m, path[first+1 : last], ok
+	route = path[:first] + "/{}" + path[last:]
+	m, ok := a.routes[route]
+	return m, route, path[first+1 : last], ok
 }

@@ -17,7 +17,7 @@ import (
 const (
 	answersKept  = 1024
 	answerLives  = time.Hour
-	answerMaxLen = 64 << 10
+	answerMaxLen = 16 << 10
 )
 
 // answers remembers the successful answers to writes with an Idempotency-Key.

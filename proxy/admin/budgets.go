@@ -252,6 +252,9 @@ func budgetDelete(c *call) *refusal.Refusal {
 	if r != nil {
 		return r
 	}
+	if c.repeated {
+		row.ID = id.v
+	}
 	c.spread()
 	return c.ok(row)
 }

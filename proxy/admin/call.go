@@ -23,9 +23,13 @@ type call struct {
 	p     *auth.Principal
 	s     *state.Snapshot // replaced by the newer one after a write
 	path  string
-	param string // the id inside the path, of routes that have one
+	route string // path with {} for the id inside it, which may be a key
+	param string // that id, of routes that have one
 	key   string // Idempotency-Key, "" when the caller sent none
 	tries int    // submissions so far: each needs a mutation id of its own
+	ids   int    // ids made in this attempt
+	// repeated says that an earlier call with this Idempotency-Key did the write.
+	repeated bool
 }
 
 // serve runs the handler, once per Idempotency-Key.

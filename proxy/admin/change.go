@@ -15,8 +15,9 @@ import (
 )
 
 // attempts bounds how often a write is worked out anew because somebody else
-// changed the same object meanwhile.
-const attempts = 6
+// changed the same object meanwhile. Of n that meet, one gets through each
+// time, so this is how many may change one object at once.
+const attempts = 32
 
 // submit works a write out on the newest snapshot and submits it as one
 // mutation: all of it happens or nothing. build is called again when an object
@@ -24,10 +25,15 @@ const attempts = 6
 // it is given. Afterwards c.s holds the effect.
 func (c *call) submit(build func(s *state.Snapshot) ([]model.Change, *refusal.Refusal)) *refusal.Refusal {
 	var conflict *model.Refused
+	first := c.ids
 	for range attempts {
 		s := c.a.State.State()
+		c.ids = first
 		changes, r := build(s)
 		if r != nil {
+			if c.wasDone(r) {
+				return nil
+			}
 			return r
 		}
 		if len(changes) == 0 {
@@ -48,10 +54,41 @@ func (c *call) submit(build func(s *state.Snapshot) ([]model.Change, *refusal.Re
 		}
 		c.s = c.a.State.State()
 		c.written(res.Index)
+		c.a.Logger.Info("state changed over the API", "route", c.route, "by", c.who(), "changes", len(changes), "index", res.Index)
 		return nil
 	}
 	return refusal.New(409, "conflict", "", "The object is being changed by others: "+conflict.Error()+". Nothing was changed; try again.")
 }
+
+// wasDone reports whether a write that is refused now is refused because it was
+// done: a caller who got no answer repeats it under its Idempotency-Key, maybe
+// on another node, and must not be told that the team it made exists already.
+// The state machine knows: it is handed the mutation's id with a change that
+// cannot apply, and answers success only when the id had succeeded before.
+func (c *call) wasDone(r *refusal.Refusal) bool {
+	if c.key == "" || r.Status != 400 && r.Status != 404 && r.Status != 409 {
+		return false
+	}
+	never := model.Delete(model.Keys, "\x00never", model.Version(1))
+	for range probes {
+		id, _ := c.mutationID()
+		res, err := c.a.Mutate(c.background(), model.Mutation{ID: id, At: c.now(), By: c.who(), Changes: []model.Change{never}})
+		if err != nil {
+			return false
+		}
+		if res.Conflict == nil {
+			c.repeated = true
+			c.s = c.a.State.State()
+			c.written(res.Index)
+			return true
+		}
+	}
+	return false
+}
+
+// probes is how many of a call's mutation ids are tried: an id that met a
+// conflict answers so for ever, and the write went on under the next.
+const probes = 3
 
 // spread waits until a revoking write holds on every reachable node and names
 // those that it could not wait for.
@@ -76,17 +113,29 @@ func (c *call) mutationID() (string, *refusal.Refusal) {
 	if c.key == "" {
 		return c.newID()
 	}
+	sum := c.identity()
+	return "idem-" + hex.EncodeToString(sum[:16]) + "-" + strconv.Itoa(c.tries), nil
+}
+
+// identity is what makes two calls with an Idempotency-Key the same call.
+func (c *call) identity() [sha256.Size]byte {
 	h := sha256.New()
 	for _, part := range []string{c.p.KeyHash(), string(c.ctx.Method()), c.path, string(c.ctx.QueryArgs().QueryString()), c.key} {
 		io.WriteString(h, part)
 		h.Write([]byte{0})
 	}
 	h.Write(c.ctx.PostBody())
-	return "idem-" + hex.EncodeToString(h.Sum(nil)[:16]) + "-" + strconv.Itoa(c.tries), nil
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// newID makes a random id whose order follows time.
+// newID makes a random id whose order follows time. With an Idempotency-Key it
+// follows from the call instead, so that a repetition names the same objects.
 func (c *call) newID() (string, *refusal.Refusal) {
+	if c.key != "" {
+		c.ids++
+		sum := c.identity()
+		return uuid.NewSHA1(uuid.UUID(sum[:16]), []byte(strconv.Itoa(c.ids))).String(), nil
+	}
 	id, err := uuid.NewV7FromReader(c.a.Rand)
 	if err != nil {
 		return "", c.noRandom(err)

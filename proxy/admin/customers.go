@@ -238,6 +238,9 @@ func customerDelete(c *call) *refusal.Refusal {
 	if r != nil {
 		return r
 	}
+	if c.repeated {
+		n = len(distinct(ids.v))
+	}
 	return c.ok(struct {
 		Deleted int    `json:"deleted_customers"`
 		Message string `json:"message"`

@@ -10,12 +10,11 @@ import (
 	"tollgate/proxy/refusal"
 )
 
-// defaultKeyParams fills what a request leaves open from
-// litellm_settings.default_key_generate_params: absent, null and empty count as
-// open, as they do upstream.
-func (c *call) defaultKeyParams(f *form) {
+// fill takes what a request leaves open from an object of defaults: absent,
+// null and empty count as open, as they do upstream.
+func (f *form) fill(object []byte) {
 	defaults := map[string]jsontext.Value{}
-	if d := c.settings().LiteLLM.DefaultKeyParams; len(d) == 0 || json.Unmarshal(d, &defaults) != nil {
+	if len(object) == 0 || json.Unmarshal(object, &defaults) != nil {
 		return
 	}
 	for name, v := range defaults {

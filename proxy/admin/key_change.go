@@ -60,7 +60,9 @@ func parseMoment(s string) (time.Time, bool) {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999", "2006-01-02 15:04:05.999999Z07:00",
 		"2006-01-02 15:04:05.999999", "2006-01-02T15:04", time.DateOnly} {
 		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), true
+			t = t.UTC()
+			// A zone can move the end of year 9999 to where times have no JSON form.
+			return t, t.Year() >= 1 && t.Year() <= 9999
 		}
 	}
 	return time.Time{}, false
@@ -132,6 +134,9 @@ func (c *call) mayChange(old *model.Key, x *keyFields, temp bool) *refusal.Refus
 	if x.permissions.given || x.spend.given || x.organization.given || x.blocked.given || x.mode.given {
 		return forbidden("Only proxy admins may change permissions, spend, organization_id, blocked or budget_mode of a key. Your role=%s. Your user_id=%s",
 			c.p.Role, c.owner())
+	}
+	if r := c.withinOwnRoutes(x, false); r != nil {
+		return r
 	}
 	if x.team.given && x.team.v != old.TeamID && x.team.v != "" && !c.leads(x.team.v) {
 		return forbidden("User=%s may not move keys to team=%s.", c.owner(), x.team.v)
@@ -241,6 +246,9 @@ func keyDelete(c *call) *refusal.Refusal {
 	})
 	if r != nil {
 		return r
+	}
+	if c.repeated {
+		deleted = append(append(deleted, keys.v...), aliases.v...)
 	}
 	c.spread()
 	return c.ok(struct {

@@ -59,9 +59,7 @@ func readKey(f *form) keyFields {
 		blocked: f.bool("blocked"), extra: keyExtras.read(f),
 	}
 	if x.lifetime.set && x.lifetime.v != neverExpires {
-		if _, err := unit.ParseWindow(x.lifetime.v); err != nil {
-			f.invalid("duration", err.Error())
-		}
+		f.checkWindow("duration", x.lifetime.v)
 	}
 	if kind := f.choice("key_type", "default", "llm_api", "management", "read_only"); kind.set && !x.routes.set {
 		if preset := routePresets[kind.v]; preset != nil {

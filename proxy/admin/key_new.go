@@ -3,7 +3,10 @@ package admin
 import (
 	"encoding/base64"
 	"io"
+	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"tollgate/config/model"
 	"tollgate/config/state"
@@ -18,7 +21,12 @@ type madeKey struct {
 	Token   string `json:"token"`
 	TokenID string `json:"token_id"`
 	keyRow
-	Duration *string `json:"duration,omitempty"`
+	Duration       *string        `json:"duration"`
+	Guardrails     jsontext.Value `json:"guardrails"`
+	Prompts        jsontext.Value `json:"prompts"`
+	EnforcedParams jsontext.Value `json:"enforced_params"`
+	TPMLimitType   jsontext.Value `json:"tpm_limit_type"`
+	RPMLimitType   jsontext.Value `json:"rpm_limit_type"`
 }
 
 func keyGenerate(c *call) *refusal.Refusal { return c.generate(false) }
@@ -31,7 +39,7 @@ func (c *call) generate(service bool) *refusal.Refusal {
 	if r != nil {
 		return r
 	}
-	c.defaultKeyParams(f)
+	f.fill(c.settings().LiteLLM.DefaultKeyParams)
 	x, wanted := readKey(f), f.str("key")
 	f.checkKey("key", wanted)
 	if service {
@@ -80,11 +88,17 @@ func (c *call) mayMake(x *keyFields, service bool) *refusal.Refusal {
 		return nil
 	}
 	me := c.owner()
+	if c.onlyReads() {
+		return forbidden("Your role=%s changes nothing. Route=%s", c.p.Role, c.path)
+	}
 	if me == "" {
 		return forbidden("This key belongs to no user and may not make keys. Route=%s. Your role=%s", c.path, c.p.Role)
 	}
 	if x.permissions.set || x.spend.set || x.organization.set || x.mode.set {
 		return forbidden("Only proxy admins may set permissions, spend, organization_id or budget_mode of a key. Your role=%s. Your user_id=%s", c.p.Role, me)
+	}
+	if r := c.withinOwnRoutes(x, true); r != nil {
+		return r
 	}
 	lead := x.team.v != "" && c.leads(x.team.v)
 	if x.team.v != "" && !lead {
@@ -98,6 +112,24 @@ func (c *call) mayMake(x *keyFields, service bool) *refusal.Refusal {
 	}
 	if x.user.v != me && !lead {
 		return forbidden("User can only create keys for themselves. Got user_id=%s, Your ID=%s", x.user.v, me)
+	}
+	return nil
+}
+
+// withinOwnRoutes keeps a key that may call a few routes only from making
+// another, or itself, into one that may call more. A new key without routes of
+// its own gets the caller's.
+func (c *call) withinOwnRoutes(x *keyFields, fresh bool) *refusal.Refusal {
+	if c.p.Key == nil || len(c.p.Key.AllowedRoutes) == 0 {
+		return nil
+	}
+	mine := c.p.Key.AllowedRoutes
+	if fresh && len(x.routes.v) == 0 {
+		x.routes = field[[]string]{true, true, mine}
+	}
+	beyond := func(route string) bool { return !slices.Contains(mine, route) }
+	if x.routes.given && (len(x.routes.v) == 0 || slices.ContainsFunc(x.routes.v, beyond)) {
+		return forbidden("allowed_routes may not go beyond those of the calling key: %s", joined(mine))
 	}
 	return nil
 }
@@ -166,7 +198,9 @@ func (c *call) showMade(plain, hash string, x *keyFields) *refusal.Refusal {
 	if !ok {
 		return c.notShownAgain()
 	}
-	return c.ok(madeKey{plain, k.Hash, k.Hash, c.keyRow(c.s, k), lifetimeView(x)})
+	kept := func(name string) jsontext.Value { return raw(k.Extra[name], "null") }
+	return c.ok(madeKey{plain, k.Hash, k.Hash, c.keyRow(c.s, k), lifetimeView(x),
+		kept("guardrails"), kept("prompts"), kept("enforced_params"), kept("tpm_limit_type"), kept("rpm_limit_type")})
 }
 
 // notShownAgain is the answer to a repeated call whose key was made before.

@@ -343,6 +343,29 @@ func TestKeysOfOthersAreOutOfReach(t *testing.T) {
 	}
 }
 
+func TestARouteLimitedKeyMakesNoWiderKey(t *testing.T) {
+	w := newWorld(t, nil)
+	w.as("internal_user", "ann")
+	plain, _ := w.key(`{"user_id":"ann","allowed_routes":["/key/generate","/key/update"]}`)
+	made := w.call(plain, "POST", "/key/generate", `{}`).ok()
+	require.Equal(t, []any{"/key/generate", "/key/update"}, made["allowed_routes"])
+	w.call(plain, "POST", "/key/generate", `{"allowed_routes":["/key/generate","/chat/completions"]}`).refused(403)
+	w.call(plain, "POST", "/key/update", `{"key":"`+made["token"].(string)+`","allowed_routes":null}`).refused(403)
+	w.call(plain, "POST", "/key/update", `{"key":"`+made["token"].(string)+`","allowed_routes":["/key/update"]}`).ok()
+}
+
+func TestViewersChangeNothing(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, role := range []string{"internal_user_viewer", "proxy_admin_viewer"} {
+		plain := w.as(role, role)
+		_, h := w.key(`{"user_id":"` + role + `"}`)
+		w.call(plain, "POST", "/key/generate", `{}`).refused(403)
+		w.call(plain, "POST", "/key/update", `{"key":"`+h+`","key_alias":"x"}`).refused(403)
+		w.call(plain, "POST", "/key/delete", `{"keys":["`+h+`"]}`).refused(403)
+		w.call(plain, "GET", "/key/info?key="+h, "").ok()
+	}
+}
+
 func TestUnownedKeyReadsItselfOnly(t *testing.T) {
 	w := newWorld(t, nil)
 	plain, h := w.key(`{}`)

@@ -124,6 +124,13 @@ func memberAdd(c *call) *refusal.Refusal {
 		Users       []userRow       `json:"updated_users"`
 		Memberships []membershipRow `json:"updated_team_memberships"`
 	}{teamRow: c.teamRow(c.s, t), Users: []userRow{}, Memberships: []membershipRow{}}
+	if c.repeated {
+		for _, m := range members {
+			if who, ok := memberOf(c.s, t, m.userID, m.email); ok {
+				joined = append(joined, who)
+			}
+		}
+	}
 	for _, who := range joined {
 		if u, ok := c.s.Users.Get(who); ok {
 			out.Users = append(out.Users, c.userRow(c.s, u))

@@ -241,7 +241,7 @@ func TestBudgetsAreKeptAndForgottenByAll(t *testing.T) {
 	require.Equal(t, 20.0, w.post("/budget/update", `{"budget_id":"gold","max_budget":20}`).ok()["max_budget"])
 	w.post("/budget/update", `{"budget_id":"lead"}`).refused(404)
 	_, h := w.key(`{"budget_id":"gold"}`)
-	require.Equal(t, 20.0, w.get("/key/info?key="+h).ok()["info"].(map[string]any)["litellm_budget_table"].(map[string]any)["max_budget"])
+	require.Equal(t, 20.0, w.get("/key/info?key=" + h).ok()["info"].(map[string]any)["litellm_budget_table"].(map[string]any)["max_budget"])
 	require.Len(t, w.post("/budget/info", `{"budgets":["gold","none"]}`).list(), 1)
 	require.Len(t, w.get("/budget/list").list(), 2)
 	require.Len(t, w.get("/budget/settings?budget_id=gold").list(), 6)

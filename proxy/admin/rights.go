@@ -36,9 +36,14 @@ func (c *call) roleIn(t *model.Team) string {
 	return ""
 }
 
+// onlyReads reports whether the caller's role changes nothing, whatever it owns.
+func (c *call) onlyReads() bool {
+	return c.p.Role == auth.RoleAdminViewer || c.p.Role == auth.RoleInternalViewer
+}
+
 // leads reports whether the caller is an admin of the team.
 func (c *call) leads(teamID string) bool {
-	if teamID == "" {
+	if teamID == "" || c.onlyReads() {
 		return false
 	}
 	t, ok := c.s.Teams.Get(teamID)
@@ -48,7 +53,7 @@ func (c *call) leads(teamID string) bool {
 // manages reports whether the caller may change a key: proxy admins any, others
 // their own and those of the teams they lead.
 func (c *call) manages(k *model.Key) bool {
-	return c.p.Admin() || c.ownsKey(k) || c.leads(k.TeamID)
+	return c.p.Admin() || c.ownsKey(k) && !c.onlyReads() || c.leads(k.TeamID)
 }
 
 func (c *call) ownsKey(k *model.Key) bool {
@@ -58,7 +63,7 @@ func (c *call) ownsKey(k *model.Key) bool {
 
 // sees reports whether the caller may read a key; each key may read itself.
 func (c *call) sees(k *model.Key) bool {
-	return c.seesAll() || c.manages(k) || c.p.Key != nil && c.p.Key.Hash == k.Hash
+	return c.seesAll() || c.ownsKey(k) || c.leads(k.TeamID) || c.p.Key != nil && c.p.Key.Hash == k.Hash
 }
 
 // seesTeam reports whether the caller may read a team: its members may, and
@@ -86,7 +91,7 @@ func (c *call) onlyViewer() *refusal.Refusal {
 
 // onlyLead refuses everybody but proxy admins and the team's own admins.
 func (c *call) onlyLead(t *model.Team) *refusal.Refusal {
-	if c.p.Admin() || c.roleIn(t) == teamAdmin {
+	if c.p.Admin() || c.roleIn(t) == teamAdmin && !c.onlyReads() {
 		return nil
 	}
 	return forbidden("Only proxy admins and admins of team=%s may do this. Your role=%s. Your user_id=%s", t.ID, c.p.Role, c.p.UserID())

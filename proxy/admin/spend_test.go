@@ -118,7 +118,7 @@ func TestActivityFigures(t *testing.T) {
 	require.Equal(t, 4.0, a["sum_api_requests"])
 	require.Equal(t, 60.0, a["sum_total_tokens"])
 	require.Contains(t, a["daily_data"], map[string]any{"date": "Jan 14", "api_requests": 3.0, "total_tokens": 45.0})
-	require.Equal(t, "gpt-4o", w.get("/global/activity/model"+span).list()[0].(map[string]any)["model"])
+	require.Equal(t, "gpt-4o", w.get("/global/activity/model" + span).list()[0].(map[string]any)["model"])
 	require.Equal(t, []string{"end_date:missing", "start_date:missing"}, w.get("/global/activity").wrong())
 
 	m := w.get("/user/daily/activity" + span).ok()
@@ -129,7 +129,7 @@ func TestActivityFigures(t *testing.T) {
 	require.Equal(t, "2026-01-14", day["date"])
 	breakdown := day["breakdown"].(map[string]any)
 	require.Contains(t, breakdown["api_keys"], keys["bob"])
-	require.Equal(t, 1.0, w.get("/user/daily/activity"+span+"&page_size=1").ok()["metadata"].(map[string]any)["page"])
+	require.Equal(t, 1.0, w.get("/user/daily/activity" + span + "&page_size=1").ok()["metadata"].(map[string]any)["page"])
 	require.Equal(t, []string{"page_size:int_parsing"}, w.get("/user/daily/activity"+span+"&page_size=x").wrong())
 	team := w.get("/team/daily/activity" + span + "&team_ids=t").ok()
 	require.Equal(t, 3.0, team["metadata"].(map[string]any)["total_spend"])

@@ -283,6 +283,9 @@ func userDelete(c *call) *refusal.Refusal {
 	if r != nil {
 		return r
 	}
+	if c.repeated {
+		n = len(distinct(ids.v))
+	}
 	c.spread()
 	return c.ok(n)
 }

@@ -158,7 +158,7 @@ func (w *world) handle(ctx *fasthttp.RequestCtx) *refusal.Refusal {
 	if r != nil {
 		return r
 	}
-	p, r := auth.Identify(w.store.State(), auth.Hash([]byte(master)), key, false)
+	p, r := auth.Identify(w.store.State(), auth.Hash([]byte(master)), key, w.Now(), false)
 	if r != nil {
 		return r
 	}
