@@ -49,21 +49,24 @@ func modelRoute(path string) (op provider.Op, pathModel string, ok bool) {
 		if !found {
 			continue
 		}
-		for suffix, op := range azureSuffix {
-			if m, has := strings.CutSuffix(rest, suffix); has && m != "" {
-				return op, m, true
+		for _, s := range azureSuffixes {
+			if m, has := strings.CutSuffix(rest, s.path); has && m != "" {
+				return s.op, m, true
 			}
 		}
 	}
 	return 0, "", false
 }
 
-// azureSuffix: "/chat/completions" also ends in "/completions", but a model
-// name "x/chat" in front of it is Azure's path of no one.
-var azureSuffix = map[string]provider.Op{
-	"/chat/completions": provider.OpChat,
-	"/embeddings":       provider.OpEmbedding,
-	"/completions":      provider.OpCompletion,
+// azureSuffixes are tried in order: "/chat/completions" also ends in
+// "/completions", which would take "gpt-4o/chat" for the model's name.
+var azureSuffixes = []struct {
+	path string
+	op   provider.Op
+}{
+	{"/chat/completions", provider.OpChat},
+	{"/embeddings", provider.OpEmbedding},
+	{"/completions", provider.OpCompletion},
 }
 
 // modelCall serves one of the model routes.
