@@ -21,7 +21,7 @@ func (n *node) announce() {
 	n.warnRouting()
 	base := "http://" + reachable(n.listener.Addr())
 	key := "$LITELLM_MASTER_KEY"
-	if n.loaded.MasterKey == "" {
+	if n.loaded.MasterKey == "" && n.master != "" {
 		key = n.master
 		fmt.Fprintf(n.o.Out, "Master key (kept in %s): %s\n", n.o.path(masterKeyFile), key)
 	}

@@ -22,6 +22,10 @@ const proposedFile = "config.proposed"
 // proposeConfig makes the file the cluster's config when its content differs
 // from what this node proposed last, or when the cluster has none.
 func (n *node) proposeConfig(ctx context.Context) error {
+	active := n.store.State().ActiveConfig()
+	if n.o.ConfigFile == "" && active != nil {
+		return n.keepConfig(ctx, active)
+	}
 	key, path, err := masterKey(n.o, n.loaded.MasterKey)
 	if err != nil {
 		return err
@@ -44,23 +48,47 @@ func (n *node) proposeConfig(ctx context.Context) error {
 		return fmt.Errorf("read the hash of the last proposed config: %w", err)
 	}
 	mark := hash + " " + cfg.General.MasterKeyHash
-	active := n.store.State().ActiveConfig()
-	if n.o.ConfigFile == "" && active != nil {
-		// No file says nothing about the config: what was applied stays. Only a
-		// changed master key is proposed.
-		if active.Config.General.MasterKeyHash == cfg.General.MasterKeyHash {
-			return nil
-		}
-		kept := active.Config
-		kept.General.MasterKeyHash = cfg.General.MasterKeyHash
-		cfg, hash, mark = &kept, active.Hash, ""
-	}
 	if active != nil && strings.TrimSpace(string(last)) == mark {
 		return nil
 	}
 	if err := n.box.SealConfig(cfg, file.IsSecretParam); err != nil {
 		return fmt.Errorf("seal the config's secrets: %w", err)
 	}
+	if err := n.submitConfig(ctx, active, hash, cfg); err != nil {
+		return err
+	}
+	if err := os.WriteFile(n.o.path(proposedFile), []byte(mark+"\n"), 0o600); err != nil {
+		return fmt.Errorf("remember the proposed config: %w", err)
+	}
+	return nil
+}
+
+// keepConfig starts without a file on a directory that has a config: no file
+// says nothing about it, so what was applied stays. Only a master key that has
+// changed in the environment is proposed.
+func (n *node) keepConfig(ctx context.Context, active *model.ConfigVersion) error {
+	given := n.loaded.MasterKey
+	if given == "" {
+		if _, err := os.Stat(n.o.path(masterKeyFile)); errors.Is(err, fs.ErrNotExist) {
+			return nil // it came with the config, and only its hash is known
+		}
+	}
+	key, _, err := masterKey(n.o, given)
+	if err != nil {
+		return err
+	}
+	n.master = key
+	hash := auth.Hash([]byte(key))
+	if hash == active.Config.General.MasterKeyHash {
+		return nil
+	}
+	kept := active.Config
+	kept.General.MasterKeyHash = hash
+	return n.submitConfig(ctx, active, active.Hash, &kept)
+}
+
+// submitConfig makes cfg, its secrets sealed, the version after active.
+func (n *node) submitConfig(ctx context.Context, active *model.ConfigVersion, hash string, cfg *model.Config) error {
 	v := &model.ConfigVersion{Number: 1, Hash: hash, Node: n.identity.NodeID, Note: n.o.ConfigFile, At: n.clock.Now().UTC(), Config: *cfg}
 	expect := model.Version(0)
 	if active != nil {
@@ -72,9 +100,6 @@ func (n *node) proposeConfig(ctx context.Context) error {
 	}
 	if res.Conflict != nil {
 		return fmt.Errorf("propose the config: %w", res.Conflict)
-	}
-	if err := os.WriteFile(n.o.path(proposedFile), []byte(mark+"\n"), 0o600); err != nil {
-		return fmt.Errorf("remember the proposed config: %w", err)
 	}
 	n.log.Info("config applied", "version", v.Number, "hash", v.Hash, "deployments", len(cfg.Deployments))
 	return nil
