@@ -31,11 +31,13 @@ func (c *call) wholeAnswer(p provider.Provider, x *upstream.Exchange) *provider.
 		return c.lineFault(err)
 	}
 	a, err := p.Answer(&c.pcall, x.Header, body)
-	x.Close()
+	if err == nil {
+		c.passHeaders(x)
+	}
+	x.Close() // the connection serves others from here on
 	if err != nil {
 		return asProviderError(err)
 	}
-	c.passHeaders(x)
 	c.deliver(a)
 	return nil
 }
@@ -53,7 +55,7 @@ func (c *call) deliver(a *provider.Answer) {
 		return
 	}
 	c.ctx.SetStatusCode(200)
-	c.ctx.SetContentType("application/json")
+	c.ctx.Response.Header.SetContentType("application/json")
 	c.ctx.Response.SetBodyRaw(a.Body)
 	c.headers(true)
 }

@@ -1,7 +1,6 @@
 package call
 
 import (
-	"bytes"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -11,7 +10,7 @@ import (
 	"tollgate/ledger/store"
 	"tollgate/proxy/jsonscan"
 	"tollgate/proxy/provider"
-	"tollgate/proxy/provider/fixed"
+	"tollgate/proxy/provider/mock"
 	"tollgate/proxy/refusal"
 	"tollgate/proxy/route"
 	"tollgate/proxy/upstream"
@@ -105,10 +104,9 @@ func backoff(n int) time.Duration {
 func (c *call) pause(d time.Duration) bool {
 	select {
 	case <-time.After(d):
-		return !c.canceled.Load()
 	case <-c.gone:
-		return false
 	}
+	return !c.canceled.Load()
 }
 
 func (c *call) retries(d *state.Deployment) int {
@@ -179,10 +177,13 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 		x.Close()
 		return p.Error(&c.pcall, x.Status(), x.Header, body)
 	}
-	if c.req.stream {
-		return c.beginStream(p, x, x)
+	switch {
+	case !c.req.stream:
+		return c.wholeAnswer(p, x)
+	case strings.HasPrefix(x.Header("Content-Type"), "application/json"):
+		return c.jsonAsStream(p, x)
 	}
-	return c.wholeAnswer(p, x)
+	return c.beginStream(p, x)
 }
 
 // prepare builds the translator's view of the call for one deployment: the
@@ -191,13 +192,14 @@ func (c *call) prepare(cand route.Candidate) {
 	d := cand.Deployment
 	body, fields := c.body.Src(), &c.body
 	if c.mustRewrite(d) {
-		edits := make([]jsonscan.Edit, 0, len(d.Defaults))
+		edits := make([]jsonscan.Edit, 0, 8)
 		for _, def := range d.Defaults {
 			if !c.body.Has(def.Name) && !c.statesOutput(def.Name) {
 				edits = append(edits, jsonscan.Edit{Key: def.Name, Value: def.Value})
 			}
 		}
-		body = c.body.Rewrite(make([]byte, 0, len(body)+128), edits, func(key []byte) bool { return isGatewayField(c.op, key) })
+		c.merged = c.body.Rewrite(c.merged[:0], edits, func(key []byte) bool { return isGatewayField(c.op, key) })
+		body = c.merged
 		if err := c.fields.ParseTop(body); err == nil { // it was valid JSON and still is
 			fields = &c.fields
 		}
@@ -344,30 +346,24 @@ func (c *call) mockText(d *state.Deployment) (string, bool) {
 	return "", false
 }
 
-// mocked answers with the fixed text. Its bytes are OpenAI's and go the way of
-// a provider's answer: through the translator, the accounts and the ledger.
+// mocked answers with the fixed text, through the same last steps as a
+// provider's answer.
 func (c *call) mocked(text string) *provider.Error {
 	c.firstAt = c.h.Clock.Now()
-	if f := fixed.Failure(text); f != nil {
-		return f
-	}
-	p, ok := c.h.Providers("openai", c.op)
-	if !ok {
-		return provider.NewError(provider.BadRequest, "a mocked model does not serve "+c.routeName())
-	}
-	c.pcall.Model = c.served.Deployment.Model
 	if c.req.stream {
-		return c.beginStream(p, nil, bytes.NewReader(fixed.Stream(&c.pcall, text)))
+		tr, err := mock.NewStream(&c.pcall, text)
+		if err != nil {
+			return asProviderError(err)
+		}
+		return c.wholeStream(nil, tr.End, tr)
 	}
-	a, err := p.Answer(&c.pcall, noHeader, fixed.Body(&c.pcall, text))
+	a, err := mock.Answer(&c.pcall, text)
 	if err != nil {
 		return asProviderError(err)
 	}
 	c.deliver(a)
 	return nil
 }
-
-func noHeader(string) string { return "" }
 
 func (c *call) intentRecord() *store.Intent {
 	p := &c.principal
@@ -397,12 +393,11 @@ func (c *call) callType() string {
 // watchClient begins, a moment after the provider was asked, to wait for the
 // client's leaving.
 func (c *call) watchClient() {
-	c.gone = make(chan struct{})
 	if c.conn == nil {
 		return
 	}
-	epoch := c.conn.Arm()
-	c.watch = time.AfterFunc(watchAfter, func() { c.conn.Watch(epoch, c.clientGone) })
+	conn, epoch := c.conn, c.conn.Arm()
+	c.watch = time.AfterFunc(watchAfter, func() { conn.Watch(epoch, c.clientGone) })
 }
 
 // clientGone cancels what runs upstream. The goroutine that reads there settles.
@@ -411,7 +406,7 @@ func (c *call) clientGone() {
 		return
 	}
 	if c.canceled.CompareAndSwap(false, true) {
-		close(c.gone)
+		c.gone <- struct{}{} // holds one: nobody may be waiting
 		if x := c.current.Load(); x != nil {
 			x.Cancel()
 		}

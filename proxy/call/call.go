@@ -7,6 +7,7 @@ package call
 import (
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,7 @@ type Connection interface {
 	Arm() uint64
 	Watch(epoch uint64, gone func())
 	Unwatch()
+	Remote() string
 }
 
 // Deps are the rooms that a call walks through.
@@ -49,10 +51,51 @@ type Deps struct {
 type Handler struct {
 	Deps
 	inFlight atomic.Int64
+	pool     sync.Pool // of *call: what a call needs is made once and used again
 }
 
 // New makes the handler of the model routes.
-func New(d Deps) *Handler { return &Handler{Deps: d} }
+func New(d Deps) *Handler {
+	h := &Handler{Deps: d}
+	h.pool.New = func() any { return &call{gone: make(chan struct{}, 1)} }
+	return h
+}
+
+// take gives a call whose fields are as new but for the memory it keeps.
+func (h *Handler) take(ctx *fasthttp.RequestCtx, in *Incoming) *call {
+	c := h.pool.Get().(*call)
+	c.h, c.ctx, c.op, c.start, c.snap, c.principal, c.conn = h, ctx, in.Op, in.Start, in.Snapshot, in.Principal, in.Conn
+	return c
+}
+
+// release gives a finished call back. Nothing may refer to it any more.
+func (c *call) release() {
+	h := c.h
+	if c.reservation != nil {
+		c.reservation.Release()
+	}
+	c.thisCall = thisCall{}
+	c.body.Reset()
+	c.fields.Reset()
+	clear(c.ask.Rates)
+	clear(c.ask.Budgets)
+	clear(c.charges)
+	c.ask = admit.Ask{Rates: c.ask.Rates[:0], Budgets: c.ask.Budgets[:0]}
+	c.charges = c.charges[:0]
+	if cap(c.merged) > keepMerged {
+		c.merged = nil // one large body must not pin its memory
+	}
+	c.canceled.Store(false)
+	c.current.Store(nil)
+	select {
+	case <-c.gone:
+	default:
+	}
+	h.pool.Put(c)
+}
+
+// keepMerged is the largest body buffer that a pooled call keeps.
+const keepMerged = 64 << 10
 
 // InFlight is the number of calls now between request and last byte.
 func (h *Handler) InFlight() int64 { return h.inFlight.Load() }
@@ -60,6 +103,23 @@ func (h *Handler) InFlight() int64 { return h.inFlight.Load() }
 // call is the state of one call. It lives until its last byte is written and is
 // owned by one goroutine at a time: the handler's, then the body writer's.
 type call struct {
+	thisCall
+
+	// What is kept for the next call: memory, no facts.
+	body    jsonscan.Object
+	fields  jsonscan.Object // of the body as merged for one deployment
+	merged  []byte          // the body as merged
+	scratch []byte          // for header values
+	ask     admit.Ask
+	charges []store.Charge
+
+	canceled atomic.Bool                       // the client has left
+	gone     chan struct{}                     // holds one when it has
+	current  atomic.Pointer[upstream.Exchange] // what a leaving client cancels
+}
+
+// thisCall is what is known of one call.
+type thisCall struct {
 	h      *Handler
 	ctx    *fasthttp.RequestCtx
 	op     provider.Op
@@ -70,13 +130,10 @@ type call struct {
 	snap      *state.Snapshot
 	principal auth.Principal
 	req       request // what the client asked, read from body and headers
-	body      jsonscan.Object
-	fields    jsonscan.Object // of the body as merged for one deployment
 
 	plan        route.Plan
 	reservation *admit.Reservation
 	intent      store.Ref
-	charges     []store.Charge
 	max         unit.Money
 	outputCap   int64 // tokens that the reservation affords; 0: no cap of ours
 
@@ -88,9 +145,6 @@ type call struct {
 	sentAt   time.Time // when the provider was asked
 	firstAt  time.Time // its first byte
 
-	canceled atomic.Bool
-	gone     chan struct{}                     // closed with canceled
-	current  atomic.Pointer[upstream.Exchange] // what a leaving client cancels
 	watch    *time.Timer
 	conn     Connection
 	settled  bool

@@ -26,7 +26,7 @@ const watchAfter = 20 * time.Millisecond
 // key is known and the body decoded. A refusal is returned for the server to
 // write; nil means that the answer stands in ctx.
 func (h *Handler) Serve(ctx *fasthttp.RequestCtx, in Incoming) *refusal.Refusal {
-	c := &call{h: h, ctx: ctx, op: in.Op, start: in.Start, snap: in.Snapshot, principal: in.Principal, conn: in.Conn}
+	c := h.take(ctx, &in)
 	c.identify()
 	h.inFlight.Add(1)
 	ref := c.walk(in)
@@ -37,8 +37,9 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx, in Incoming) *refusal.Refusal 
 		c.refused(ref)
 		c.setID()
 	}
-	if c.stream == nil { // else its Close counts
+	if c.stream == nil { // else its Close does this
 		h.inFlight.Add(-1)
+		c.release()
 	}
 	return ref
 }
@@ -178,8 +179,8 @@ func (c *call) admitCall() *refusal.Refusal {
 	in, out := c.req.inputBound(), c.outputBound()
 	sub := auth.Subject{Principal: &c.principal, Group: group, EndUser: c.req.endUser, Free: c.free()}
 	sub.Tokens = c.tokenEstimate(group, out)
-	var ask admit.Ask
-	sub.Charges(c.snap, &ask, c.h.Admit.LimitID)
+	ask := &c.ask
+	sub.Charges(c.snap, ask, c.h.Admit.LimitID)
 	if len(ask.Budgets) > 0 {
 		worst, priced := c.plan.Worst(in, out)
 		if !priced && (c.snap.Routing.Config.Tollgate.Unpriced == "reject" || hard(ask.Budgets)) {
@@ -187,20 +188,19 @@ func (c *call) admitCall() *refusal.Refusal {
 				" has no price, and the caller has a budget: set input_cost_per_token and output_cost_per_token on the deployment, or `unpriced: flag` and a soft budget.")
 		}
 		ask.Max = worst
-		c.bound(&ask, group, in, out)
+		c.bound(ask, group, in, out)
 	}
-	res, err := c.h.Admit.Acquire(c.admitContext(), &ask)
+	res, err := c.h.Admit.Acquire(c.admitContext(), ask)
 	if err != nil {
 		return c.notAdmitted(err)
 	}
 	c.reservation = res
 	c.max = ask.Max
 	if len(ask.Budgets) > 0 {
-		c.capOutput(&ask, in)
-		loc := c.snap.Routing.Location
-		for i := range ask.Budgets {
-			b := &ask.Budgets[i]
-			c.charges = append(c.charges, store.Charge{Scope: b.Scope, Window: windowStart(&b.Def, c.start, loc)})
+		c.capOutput(ask, in)
+		var buf [8]int64
+		for i, w := range res.Windows(buf[:0]) {
+			c.charges = append(c.charges, store.Charge{Scope: ask.Budgets[i].Scope, Window: w})
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tollgate/config/model"
+	"tollgate/config/unit"
 	"tollgate/limiter/admit"
 	"tollgate/proxy/dialect"
 	"tollgate/proxy/provider"
@@ -13,46 +14,64 @@ import (
 )
 
 // setID names the call in its answer.
-func (c *call) setID() { c.ctx.Response.Header.Set("x-litellm-call-id", c.idText) }
+func (c *call) setID() { c.setText(headerCallID, c.idText) }
 
-// headers sets LiteLLM's response headers. A header without a value is left
-// out. The cost is known only when the answer is whole.
+// setText, setInt and setUSD write one header without garbage; a header whose
+// value is empty is left out.
+func (c *call) setText(name []byte, value string) {
+	if value == "" || value == "None" {
+		return
+	}
+	c.scratch = append(c.scratch[:0], value...)
+	c.ctx.Response.Header.SetCanonical(name, c.scratch)
+}
+
+func (c *call) setInt(name []byte, v int64) {
+	c.scratch = strconv.AppendInt(c.scratch[:0], v, 10)
+	c.ctx.Response.Header.SetCanonical(name, c.scratch)
+}
+
+func (c *call) setUSD(name []byte, m unit.Money) {
+	c.scratch = strconv.AppendFloat(c.scratch[:0], m.USD(), 'g', -1, 64)
+	c.ctx.Response.Header.SetCanonical(name, c.scratch)
+}
+
+func (c *call) setMillis(name []byte, d time.Duration) {
+	c.scratch = strconv.AppendFloat(c.scratch[:0], float64(d.Microseconds())/1000, 'f', -1, 64)
+	c.ctx.Response.Header.SetCanonical(name, c.scratch)
+}
+
+// headers sets LiteLLM's response headers. The cost is known only when the
+// answer is whole.
 func (c *call) headers(whole bool) {
-	h := &c.ctx.Response.Header
 	c.setID()
 	if d := c.served.Deployment; d != nil {
-		h.Set("x-litellm-model-id", d.ID)
-		setIf(h.Set, "x-litellm-model-api-base", withoutQuery(d.APIBase))
-		setIf(h.Set, "x-litellm-model-region", d.Region)
+		c.setText(headerModelID, d.ID)
+		c.setText(headerAPIBase, withoutQuery(d.APIBase))
+		c.setText(headerRegion, d.Region)
 	}
-	h.Set("x-litellm-model-group", c.req.model)
-	h.Set("x-litellm-version", c.h.Version)
+	c.setText(headerModelGroup, c.req.model)
+	c.setText(headerVersion, c.h.Version)
 	if whole && c.cost.Priced {
-		h.Set("x-litellm-response-cost", formatUSD(c.cost.Total.USD()))
+		c.setUSD(headerCost, c.cost.Total)
 	}
 	if c.outputCap > 0 {
-		h.Set("x-tollgate-max-output-tokens", strconv.FormatInt(c.outputCap, 10))
+		c.setInt(headerOutputCap, c.outputCap)
 	}
 	c.keyHeaders()
 	c.rateHeaders()
-	h.Set("x-litellm-attempted-retries", strconv.Itoa(max(c.attempts-1, 0)))
+	c.setInt(headerRetries, int64(max(c.attempts-1, 0)))
 	if c.served.Fallback {
-		h.Set("x-litellm-attempted-fallbacks", "1")
+		c.ctx.Response.Header.SetCanonical(headerFallbacks, one)
 	} else {
-		h.Set("x-litellm-attempted-fallbacks", "0")
+		c.ctx.Response.Header.SetCanonical(headerFallbacks, zero)
 	}
 	if whole {
 		total := c.endAt.Sub(c.start)
-		h.Set("x-litellm-response-duration-ms", millis(total))
+		c.setMillis(headerDuration, total)
 		if c.exchange != nil {
-			h.Set("x-litellm-overhead-duration-ms", millis(total-c.firstAt.Sub(c.sentAt)))
+			c.setMillis(headerOverhead, total-c.firstAt.Sub(c.sentAt))
 		}
-	}
-}
-
-func setIf(set func(k, v string), name, value string) {
-	if value != "" && value != "None" {
-		set(name, value)
 	}
 }
 
@@ -61,40 +80,41 @@ func (c *call) keyHeaders() {
 	if k == nil {
 		return
 	}
-	h := &c.ctx.Response.Header
 	if k.TPM != nil {
-		h.Set("x-litellm-key-tpm-limit", strconv.FormatInt(*k.TPM, 10))
+		c.setInt(headerKeyTPM, *k.TPM)
 	}
 	if k.RPM != nil {
-		h.Set("x-litellm-key-rpm-limit", strconv.FormatInt(*k.RPM, 10))
+		c.setInt(headerKeyRPM, *k.RPM)
 	}
 	if k.MaxBudget != nil {
-		h.Set("x-litellm-key-max-budget", formatUSD(k.MaxBudget.USD()))
+		c.setUSD(headerKeyBudget, *k.MaxBudget)
 	}
-	h.Set("x-litellm-key-spend", formatUSD((c.h.Ledger.SpendOf(model.Scope{Dim: model.DimKey, ID: k.Hash}) + k.SpendOffset).USD()))
+	c.setUSD(headerKeySpend, c.h.Ledger.SpendOf(model.Scope{Dim: model.DimKey, ID: k.Hash}).Add(k.SpendOffset))
 }
 
-// rateHeaders tells each limit's state: OpenAI's set from the key's own
+// rateHeaders tells each limit's state: OpenAI's set from the caller's own
 // limits, LiteLLM's per scope.
 func (c *call) rateHeaders() {
 	if c.reservation == nil {
 		return
 	}
-	h := &c.ctx.Response.Header
 	var buf [8]admit.RateState
 	for _, s := range c.reservation.Rates(buf[:0]) {
-		scope, kind := s.Scope.Dim.String(), s.Kind.String()
-		limit, left := strconv.FormatInt(s.Limit, 10), strconv.FormatInt(max(s.Remaining, 0), 10)
-		h.Set("x-ratelimit-"+scope+"-limit-"+kind, limit)
-		h.Set("x-ratelimit-"+scope+"-remaining-"+kind, left)
+		left := max(s.Remaining, 0)
+		c.setInt(headerScopeLimit[s.Scope.Dim][s.Kind], s.Limit)
+		c.setInt(headerScopeRemains[s.Scope.Dim][s.Kind], left)
 		switch {
 		case s.Kind == admit.Parallel:
-		case scope == "api_key" || scope == "user":
-			h.Set("x-ratelimit-limit-"+kind, limit)
-			h.Set("x-ratelimit-remaining-"+kind, left)
-			h.Set("x-ratelimit-reset-"+kind, s.Reset.Round(time.Second).String())
-		case scope == "model_per_key":
-			h.Set("x-litellm-key-remaining-"+kind+"-"+headerSafe(c.req.model), left)
+		case s.Scope.Dim == model.DimKey || s.Scope.Dim == model.DimUser:
+			c.setInt(headerLimit[s.Kind], s.Limit)
+			c.setInt(headerLimitRemains[s.Kind], left)
+			c.setText(headerLimitReset[s.Kind], s.Reset.Round(time.Second).String())
+		case s.Scope.Dim == model.DimModelPerKey:
+			name := modelPerKeyRequests
+			if s.Kind == admit.Tokens {
+				name = modelPerKeyTokens
+			}
+			c.ctx.Response.Header.Set(name+headerSafe(c.req.model), strconv.FormatInt(left, 10))
 		}
 	}
 }
@@ -129,12 +149,6 @@ func (c *call) passHeaders(x *upstream.Exchange) {
 func withoutQuery(base string) string {
 	head, _, _ := strings.Cut(base, "?")
 	return head
-}
-
-func formatUSD(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
-
-func millis(d time.Duration) string {
-	return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', -1, 64)
 }
 
 // appendStreamError is an error frame in the client's dialect. On OpenAI routes

@@ -8,7 +8,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"tollgate/config/model"
 	"tollgate/proxy/jsonscan"
 	"tollgate/proxy/provider"
 	"tollgate/proxy/refusal"
@@ -458,14 +457,4 @@ func contains(list []string, s string) bool {
 		}
 	}
 	return false
-}
-
-// scopesOf turns an ask's budgets into the ledger's charges: each with the
-// window that admits it.
-func windowStart(def *model.BudgetDef, at time.Time, loc *time.Location) int64 {
-	start, _ := def.Window.Span(at, def.Anchor, loc)
-	if start.IsZero() {
-		return 0
-	}
-	return start.Unix()
 }

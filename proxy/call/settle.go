@@ -70,7 +70,7 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 	*e = store.Entry{
 		CallID: c.id, RequestID: o.id, CallType: c.callType(), Status: o.status, Start: c.start, End: now,
 		Key: p.KeyHash(), User: p.UserID(), EndUser: c.req.endUser, RequestUser: c.req.user, Group: c.req.model,
-		Region: c.h.Region, IP: c.ctx.RemoteIP().String(), Session: c.session(), Tags: c.allTags(), Metadata: c.req.metadata,
+		Region: c.h.Region, IP: c.remote(), Session: c.session(), Tags: c.allTags(), Metadata: c.req.metadata,
 		Usage: o.usage, RawUsage: o.rawUsage, Cost: cost, Charges: c.charges, Max: c.max, Attempts: c.attempts, Stream: c.req.stream,
 	}
 	if p.Key != nil {
@@ -119,6 +119,13 @@ func (c *call) keepBodies(e *store.Entry, o outcome) {
 	if e.Response == nil && c.stream != nil {
 		e.Response = c.stream.kept
 	}
+}
+
+func (c *call) remote() string {
+	if c.conn == nil {
+		return c.ctx.RemoteIP().String()
+	}
+	return c.conn.Remote()
 }
 
 func (c *call) keepsBodies() bool {

@@ -45,20 +45,59 @@ func (b *streamBody) Emit(frame []byte) {
 
 // beginStream reads until the provider has said something that the client can
 // be given: until then a failure still has a status and may be retried.
-func (c *call) beginStream(p provider.Provider, x *upstream.Exchange, src io.Reader) *provider.Error {
-	b := &streamBody{c: c, x: x, sse: stream.NewReader(src), tr: p.Stream(&c.pcall), keep: c.keepsBodies()}
+func (c *call) beginStream(p provider.Provider, x *upstream.Exchange) *provider.Error {
+	b := &streamBody{c: c, x: x, sse: stream.NewReader(x), tr: p.Stream(&c.pcall), keep: c.keepsBodies()}
 	for len(b.pending) == 0 && !b.over {
 		if err := b.step(); err != nil {
-			if x != nil {
-				x.Cancel()
-				x.Close()
-			}
+			x.Cancel()
+			x.Close()
 			return err
 		}
 	}
-	if x != nil {
-		c.passHeaders(x)
+	c.passHeaders(x)
+	return c.startBody(b)
+}
+
+// jsonAsStream serves a client that asked for a stream from a provider that
+// answered with one document all the same.
+func (c *call) jsonAsStream(p provider.Provider, x *upstream.Exchange) *provider.Error {
+	defer x.Close()
+	body, err := x.ReadAll(nil, c.answerLimit())
+	if err != nil {
+		return c.lineFault(err)
 	}
+	c.passHeaders(x)
+	w, ok := p.(interface {
+		StreamWhole(c *provider.Call, header func(string) string, body []byte, out provider.Sink) (*provider.StreamInfo, error)
+	})
+	if !ok {
+		return provider.NewError(provider.APIError, "the provider answered a streamed call with a whole document")
+	}
+	done := &told{}
+	return c.wholeStream(nil, func(out provider.Sink) error {
+		info, err := w.StreamWhole(&c.pcall, x.Header, body, out)
+		if err == nil {
+			done.info = *info
+		}
+		return err
+	}, done)
+}
+
+// told is a stream of which everything has been emitted.
+type told struct{ info provider.StreamInfo }
+
+func (t *told) Event(string, []byte, provider.Sink) error { return nil }
+func (t *told) End(provider.Sink) error                   { return nil }
+func (t *told) Cut(string, provider.Sink)                 {}
+func (t *told) Info() *provider.StreamInfo                { return &t.info }
+
+// wholeStream sends what emit gives at once through the body of a stream.
+func (c *call) wholeStream(x *upstream.Exchange, emit func(provider.Sink) error, tr provider.Stream) *provider.Error {
+	b := &streamBody{c: c, x: x, tr: tr, keep: c.keepsBodies()}
+	if err := emit(b); err != nil {
+		return asProviderError(err)
+	}
+	b.over = true
 	return c.startBody(b)
 }
 
@@ -70,8 +109,8 @@ func (c *call) startBody(b *streamBody) *provider.Error {
 	ctx := c.ctx
 	ctx.SetStatusCode(200)
 	ctx.SetContentType("text/event-stream; charset=utf-8")
-	ctx.Response.Header.Set("Cache-Control", "no-cache")
-	ctx.Response.Header.Set("X-Accel-Buffering", "no")
+	ctx.Response.Header.SetCanonical(headerCacheControl, noCache)
+	ctx.Response.Header.SetCanonical(headerBuffering, no)
 	c.headers(false)
 	ctx.Response.SetBodyStream(b, -1)
 	return nil
@@ -229,6 +268,7 @@ func (b *streamBody) Close() error {
 		b.x.Close()
 	}
 	c.h.inFlight.Add(-1)
+	c.release()
 	return nil
 }
 

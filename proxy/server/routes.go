@@ -195,7 +195,7 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, r *refusal.Refusal) {
 	if routing := s.State.State().Routing; routing != nil {
 		old = routing.Config.Tollgate.CompatErrors == "old"
 	}
-	id := s.requestIDs(ctx)
+	id := string(s.requestIDs(ctx))
 	ctx.Response.ResetBody()
 	ctx.SetStatusCode(r.Status)
 	ctx.SetContentType("application/json")
@@ -206,16 +206,23 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, r *refusal.Refusal) {
 	ctx.SetBody(dialect.OfPath(string(ctx.Path())).AppendError(nil, r, id, old))
 }
 
+// The names under which SDKs look for a request's id, in canonical form.
+var (
+	headerCallID    = []byte("X-Litellm-Call-Id")
+	headerXRequest  = []byte("X-Request-Id")
+	headerRequestID = []byte("Request-Id")
+)
+
 // requestIDs names the request in the headers that each SDK reads.
-func (s *Server) requestIDs(ctx *fasthttp.RequestCtx) string {
+func (s *Server) requestIDs(ctx *fasthttp.RequestCtx) []byte {
 	h := &ctx.Response.Header
-	id := string(h.Peek("x-litellm-call-id"))
-	if id == "" {
-		id = uuid.NewString()
-		h.Set("x-litellm-call-id", id)
+	id := h.PeekBytes(headerCallID)
+	if len(id) == 0 {
+		id = []byte(uuid.NewString())
+		h.SetCanonical(headerCallID, id)
 	}
-	h.Set("x-request-id", id)
-	h.Set("request-id", id)
+	h.SetCanonical(headerXRequest, id)
+	h.SetCanonical(headerRequestID, id)
 	return id
 }
 

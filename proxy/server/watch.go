@@ -20,7 +20,11 @@ func (l watchedListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &watchedConn{Conn: c}, nil
+	w := &watchedConn{Conn: c, remote: c.RemoteAddr().String()}
+	if host, _, err := net.SplitHostPort(w.remote); err == nil {
+		w.remote = host
+	}
+	return w, nil
 }
 
 // watchedConn is a client connection. While watched, one goroutine of its own
@@ -28,6 +32,7 @@ func (l watchedListener) Accept() (net.Conn, error) {
 // next pipelined request's and is kept for it.
 type watchedConn struct {
 	net.Conn
+	remote   string     // the client's address without its port
 	mu       sync.Mutex // guards the fields below
 	kept     [1]byte
 	hasKept  bool
@@ -35,6 +40,9 @@ type watchedConn struct {
 	epoch    uint64        // counts requests: a late Watch must not outlive its own
 	done     chan struct{} // closed when the watcher has returned
 }
+
+// Remote is the client's address.
+func (c *watchedConn) Remote() string { return c.remote }
 
 // longAgo as a read deadline makes a blocked read return at once.
 var longAgo = time.Unix(1, 0)

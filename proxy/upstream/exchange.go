@@ -16,14 +16,13 @@ import (
 	"tollgate/proxy/provider"
 )
 
-// Exchange is one request and its answer. One goroutine reads it and closes it;
-// any goroutine may Cancel it.
+// Exchange is one request and its answer. One goroutine reads it and closes it,
+// and reads no header after that; any goroutine may Cancel it.
 type Exchange struct {
 	opts            Options
 	host            *host
-	header          fasthttp.ResponseHeader
+	header          *fasthttp.ResponseHeader // the connection's, until Close
 	body            body
-	out             []byte // request bytes, reused
 	nothingReceived bool
 	keepAlive       bool
 
@@ -84,7 +83,7 @@ func (x *Exchange) dropConn() {
 }
 
 func (x *Exchange) roundTrip(h *host, path string, req *provider.Request) error {
-	x.out = appendRequest(x.out[:0], h.target.host, path, req)
+	x.conn.out = appendRequest(x.conn.out[:0], h.target.host, path, req)
 	limit := x.opts.Deadline
 	if x.opts.FirstByte > 0 {
 		if d := time.Now().Add(x.opts.FirstByte); limit.IsZero() || d.Before(limit) {
@@ -96,13 +95,14 @@ func (x *Exchange) roundTrip(h *host, path string, req *provider.Request) error 
 			return fmt.Errorf("send to %s: %w", h.target.host, err)
 		}
 	}
-	if _, err := x.conn.Write(x.out); err != nil {
+	if _, err := x.conn.Write(x.conn.out); err != nil {
 		return x.fault("send to", err)
 	}
 	if _, err := x.conn.br.Peek(1); err != nil {
 		return x.fault("wait for", err)
 	}
 	x.nothingReceived = false
+	x.header = &x.conn.header
 	for {
 		x.header.SetNoDefaultContentType(true)
 		if err := x.header.Read(x.conn.br); err != nil {
@@ -113,7 +113,7 @@ func (x *Exchange) roundTrip(h *host, path string, req *provider.Request) error 
 		}
 	}
 	x.keepAlive = !x.header.ConnectionClose()
-	if err := x.body.begin(x.conn.br, &x.header, req.Method); err != nil {
+	if err := x.body.begin(x.conn.br, x.header, req.Method); err != nil {
 		return fmt.Errorf("read the header of %s: %w", h.target.host, err)
 	}
 	if x.opts.FirstByte > 0 && x.opts.Idle == 0 {

@@ -8,6 +8,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // host is one provider address and its resting connections.
@@ -22,8 +24,13 @@ type host struct {
 type conn struct {
 	net.Conn
 	br       *bufio.Reader
+	header   fasthttp.ResponseHeader // of the answer being read
+	out      []byte                  // request bytes
 	restedAt time.Time
 }
+
+// keepOut is the largest request buffer that a connection keeps.
+const keepOut = 64 << 10
 
 func (h *host) take() *conn {
 	now := time.Now()
@@ -43,6 +50,10 @@ func (h *host) take() *conn {
 
 func (h *host) put(c *conn) {
 	c.restedAt = time.Now()
+	c.header.Reset()
+	if cap(c.out) > keepOut {
+		c.out = nil
+	}
 	h.mu.Lock()
 	if len(h.idle) < h.client.cfg.MaxIdle {
 		h.idle = append(h.idle, c)
