@@ -102,7 +102,8 @@ func (b *Bank) item(node NodeID, inc uint64, it *Item, notices *[]Notice) Grant 
 		if l.closed {
 			return b.answer(it.Scope, cur, &def, Grant{Closed: true})
 		}
-		l.s, l.r = max(l.s, it.S), max(l.r, it.R)
+		// Nobody can return what he was never granted.
+		l.s, l.r = max(l.s, it.S), max(l.r, min(it.R, l.g))
 	}
 	g := Grant{}
 	if w == cur && known && inc == m.inc && !m.left {

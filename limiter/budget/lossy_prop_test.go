@@ -287,6 +287,9 @@ func (f *fleet) settle(ctx context.Context, limit unit.Money) {
 	for n := range f.nodes {
 		a := f.nodes[n].account
 		h := f.must(ctx, a, 0)
+		if h.Len() == 0 {
+			continue
+		}
 		_, win := h.Window(0)
 		a.Settle(h, 0)
 		left := limit - f.booked(win)
@@ -311,7 +314,11 @@ func (f *fleet) must(ctx context.Context, a *budget.Account, m unit.Money) *budg
 	err := a.Reserve(ctx, []budget.Charge{f.c}, m, m, h)
 	var no *budget.Exhausted
 	if errors.As(err, &no) && no.Spent >= no.Limit {
-		return &budget.Hold{} // wholly spent: nothing to check
+		v, _ := f.w.bank.Look(f.c.Scope, "", 0)
+		if b := f.booked(v.Window); b != no.Spent {
+			f.t.Errorf("refused at %s spent, ledgers say %s", no.Spent, b)
+		}
+		return h
 	}
 	if err != nil {
 		_, users, _ := f.w.bank.Explain(f.c.Scope)
