@@ -177,6 +177,7 @@ type record struct {
 
 	waiting int        // calls queued here
 	wanted  unit.Money // what they want together
+	head    unit.Money // the least that helps the first of them
 
 	queue []*waiter // guarded by Account.waitMu
 }

@@ -149,6 +149,11 @@ func (w *window) grant(l *lease, limit unit.Money, it *Item) (met bool) {
 		part = max(need, free/(2*active))
 	}
 	more := max(0, min(it.Want-l.g, debt.Add(part), debt.Add(free), room))
+	if need > 0 && more < debt.Add(it.Least) {
+		// A rest too small for any waiting call stays here, where the rests of
+		// other nodes can join it.
+		more = min(more, debt)
+	}
 	l.g += more
 	// Tight until there is room for twice the largest need that was not met:
 	// without the factor the mark would flicker with every returned call.

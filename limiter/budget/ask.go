@@ -144,6 +144,7 @@ func (a *Account) item(r *record, now time.Time) (it Item, ok, wait bool) {
 	if !r.gone && !r.soft {
 		avail := r.avail()
 		it.Need = min(max(0, r.wanted-max(0, avail)), max(0, r.limit))
+		it.Least = min(it.Need, max(0, r.head-max(0, avail)))
 		extra := it.Need - min(0, avail)
 		if !r.recalled() && (r.waiting > 0 || a.hungry(r)) {
 			extra = max(extra, r.wanted.Add(a.horizon(r))-avail)
@@ -158,6 +159,9 @@ func (a *Account) item(r *record, now time.Time) (it Item, ok, wait bool) {
 // while what is above the standing share. It needs the lock.
 func (a *Account) giveBack(r *record, now time.Time) {
 	idle := r.avail() - r.wanted
+	if r.waiting > 0 && r.avail() < r.head {
+		idle = r.avail() // too little for the call whose turn it is: let it join others' rests
+	}
 	if !r.recalled() {
 		if r.waiting > 0 || r.reserved > 0 || now.Sub(r.lastUse) < a.cfg.Idle {
 			return

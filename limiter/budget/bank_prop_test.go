@@ -25,7 +25,7 @@ func drawCommand(t *rapid.T) *budget.Command {
 		switch c.Op {
 		case budget.OpBatch:
 			c.Items = append(c.Items, budget.Item{Scope: sc.Draw(t, "scope"), Window: window.Draw(t, "window"),
-				S: money.Draw(t, "s"), R: money.Draw(t, "r"), Want: money.Draw(t, "want"), Need: money.Draw(t, "need"),
+				S: money.Draw(t, "s"), R: money.Draw(t, "r"), Want: money.Draw(t, "want"), Need: money.Draw(t, "need"), Least: money.Draw(t, "least") / 10,
 				Call: money.Draw(t, "call") / 40, Exact: rapid.Bool().Draw(t, "exact")})
 		case budget.OpClose:
 			c.Final, c.WriteOff = rapid.Bool().Draw(t, "final"), rapid.Bool().Draw(t, "write off")

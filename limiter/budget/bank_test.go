@@ -273,7 +273,7 @@ func commands() []*budget.Command {
 	return []*budget.Command{
 		{Op: budget.OpRegister, Node: "01JNODE", Incarnation: 7},
 		{Op: budget.OpBatch, Node: "01JNODE", Incarnation: 7, Items: []budget.Item{
-			{Scope: k, Window: budget.CurrentWindow, Want: 5 * unit.Dollar, Need: unit.Dollar, Call: 3, Exact: true},
+			{Scope: k, Window: budget.CurrentWindow, Want: 5 * unit.Dollar, Need: unit.Dollar, Least: 9, Call: 3, Exact: true},
 			{Scope: m, Window: 1_772_582_400, S: 1 << 40, R: 77, Want: unit.MaxMoney},
 		}},
 		{Op: budget.OpClose, Node: "01JNODE", Incarnation: 8, Settled: []budget.Settled{{Incarnation: 7, Scope: m, Window: 1_772_582_400, S: 12}}, WriteOff: true},

@@ -25,7 +25,7 @@ func AppendCommand(p []byte, c *Command) []byte {
 			it := &c.Items[i]
 			p = appendScope(p, it.Scope)
 			p = binary.AppendVarint(p, it.Window)
-			p = appendMoney(p, it.S, it.R, it.Want, it.Need, it.Call)
+			p = appendMoney(p, it.S, it.R, it.Want, it.Need, it.Least, it.Call)
 			p = append(p, flags(it.Exact))
 		}
 	case OpClose:
@@ -53,9 +53,9 @@ func DecodeCommand(p []byte) (*Command, error) {
 	c := &Command{Op: Op(r.byte()), Node: NodeID(r.str()), Incarnation: r.uint()}
 	switch c.Op {
 	case OpBatch:
-		c.Items = make([]Item, 0, r.count(9))
+		c.Items = make([]Item, 0, r.count(10))
 		for range cap(c.Items) {
-			it := Item{Scope: r.scope(), Window: r.int(), S: r.money(), R: r.money(), Want: r.money(), Need: r.money(), Call: r.money()}
+			it := Item{Scope: r.scope(), Window: r.int(), S: r.money(), R: r.money(), Want: r.money(), Need: r.money(), Least: r.money(), Call: r.money()}
 			f := r.flags(1)
 			it.Exact = f&1 != 0
 			c.Items = append(c.Items, it)

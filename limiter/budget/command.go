@@ -34,6 +34,7 @@ type Item struct {
 	S, R   unit.Money
 	Want   unit.Money // the G wished for
 	Need   unit.Money // of that, what waiting calls are short of
+	Least  unit.Money // less than this would help none of them
 	Call   unit.Money // the most a single call was seen to cost
 	Exact  bool       // grant no more than Need
 }

@@ -55,6 +55,7 @@ func (a *Account) place(w *waiter, block *record) {
 		if v.block == block {
 			i, _ := slices.BinarySearchFunc(block.queue, w.ticket, func(x *waiter, t uint64) int { return int(int64(x.ticket) - int64(t)) })
 			block.queue = slices.Insert(block.queue, i, w)
+			block.rehead()
 			a.queues[block] = struct{}{}
 			a.kick(block)
 			return
@@ -121,12 +122,23 @@ func (a *Account) unqueue(w *waiter) {
 	}
 	if i := slices.Index(r.queue, w); i >= 0 {
 		r.queue = slices.Delete(r.queue, i, i+1)
+		r.rehead()
 	}
 	if len(r.queue) == 0 {
 		r.queue = nil
 		delete(a.queues, r)
 	}
 	a.uncount(w)
+}
+
+// rehead notes what the first in the queue needs, for those without waitMu.
+func (r *record) rehead() {
+	r.mu.Lock()
+	r.head = 0
+	if len(r.queue) > 0 {
+		r.head = r.queue[0].least
+	}
+	r.mu.Unlock()
 }
 
 // drain lets waiters of a record pass in their order until one is short.
