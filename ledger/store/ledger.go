@@ -79,10 +79,13 @@ func (l *Ledger) openDB() error {
 		FormatMajorVersion:          pebble.FormatColumnarBlocks,
 		MemTableSize:                l.cfg.memTable,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       1000,
-		MaxOpenFiles:                512,
-		Logger:                      dbLog{l},
+		// Few, large and late: entries come in order and are read seldom, and on a
+		// gateway the processor belongs to requests.
+		L0CompactionThreshold: 12,
+		LBaseMaxBytes:         512 << 20,
+		L0StopWritesThreshold: 1000,
+		MaxOpenFiles:          512,
+		Logger:                dbLog{l},
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) { l.cfg.Logger.Error("ledger background work failed", "error", err) },
 			DiskSlow: func(i pebble.DiskSlowInfo) {

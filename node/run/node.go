@@ -11,6 +11,7 @@ import (
 	"net/http"
 	_ "net/http/pprof" // served only where --pprof-listen says
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -71,6 +72,7 @@ func Serve(ctx context.Context, o Options) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
+	defer runtime.KeepAlive(spareCollections())
 	n := &node{o: o, log: newLogger(o), clock: unit.SystemClock{}, metrics: prometheus.NewRegistry()}
 	if err := n.read(); err != nil {
 		return err
