@@ -174,8 +174,9 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 	c.exchange, c.firstAt = x, c.h.Clock.Now()
 	if x.Status() >= 300 {
 		body, _ := x.ReadAll(nil, 1<<20)
-		x.Close()
-		return p.Error(&c.pcall, x.Status(), x.Header, body)
+		fault := p.Error(&c.pcall, x.Status(), x.Header, body)
+		x.Close() // status and headers are the connection's, which serves others from here on
+		return fault
 	}
 	switch {
 	case !c.req.stream:
