@@ -12,6 +12,10 @@ import (
 	"tollgate/proxy/refusal"
 )
 
+// zstdWindow is the window that every zstd sender may use, however small its
+// body and our limit are: RFC 8878 asks decoders for at least 8 MiB.
+const zstdWindow = 8 << 20
+
 // decodeBody undoes the content coding of a request body. Agents send theirs
 // compressed; the limit counts decoded bytes, so that a bomb does not unfold.
 func decodeBody(ctx *fasthttp.RequestCtx, limit int) ([]byte, *refusal.Refusal) {
@@ -27,7 +31,7 @@ func decodeBody(ctx *fasthttp.RequestCtx, limit int) ([]byte, *refusal.Refusal) 
 		}
 		return inflate("gzip", zr, limit)
 	case "zstd":
-		zr, err := zstd.NewReader(bytes.NewReader(raw), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(limit)))
+		zr, err := zstd.NewReader(bytes.NewReader(raw), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(uint64(max(limit, zstdWindow))))
 		if err != nil {
 			return nil, badCoding("zstd", err)
 		}
@@ -41,7 +45,7 @@ func decodeBody(ctx *fasthttp.RequestCtx, limit int) ([]byte, *refusal.Refusal) 
 func inflate(coding string, r io.Reader, limit int) ([]byte, *refusal.Refusal) {
 	body, err := io.ReadAll(io.LimitReader(r, int64(limit)+1))
 	switch {
-	case len(body) > limit, errors.Is(err, zstd.ErrDecoderSizeExceeded):
+	case len(body) > limit, errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
 		return nil, tooLarge(limit)
 	case err != nil:
 		return nil, badCoding(coding, err)

@@ -23,6 +23,8 @@ func (s *Server) publicRoute(ctx *fasthttp.RequestCtx, path string) bool {
 	switch path {
 	case "/":
 		s.home(ctx)
+	case ambiguous:
+		s.refuse(ctx, refusal.New(400, "invalid_request_error", "", "The request could not be read: it has both Content-Length and Transfer-Encoding."))
 	case "/health/liveliness", "/health/liveness":
 		ctx.SetContentType("application/json")
 		ctx.SetBodyString(`"I'm alive!"`)

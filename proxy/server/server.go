@@ -5,6 +5,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ type Deps struct {
 // Bounds that protect the process. Nobody set them, so they are wide and
 // documented, and a config may set others.
 const (
-	maxHeaderBytes = 16 << 10
+	maxHeaderBytes = 12 << 10
 	maxBodyBytes   = 100 << 20
 	headerTimeout  = 10 * time.Second
 	idleTimeout    = 75 * time.Second
@@ -120,6 +121,10 @@ func (s *Server) Run(ctx context.Context, ln net.Listener, drain time.Duration) 
 func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	limit := s.bodyLimit()
 	n := h.ContentLength()
+	if n == -1 && bothFramings(h.RawHeaders()) {
+		h.SetRequestURI(ambiguous)
+		h.SetConnectionClose()
+	}
 	if n < 0 { // chunked: as long as the largest body may take at a fair rate
 		n = 4 << 20
 	}
@@ -151,7 +156,24 @@ func (s *Server) malformed(ctx *fasthttp.RequestCtx, err error) {
 		r = refusal.New(408, "invalid_request_error", "", "The request was sent too slowly.")
 	}
 	ctx.SetConnectionClose()
+	if c, ok := ctx.Conn().(*watchedConn); ok {
+		c.linger.Store(true) // much of the request may be unread
+	}
 	s.refuse(ctx, r)
+}
+
+// ambiguous stands in for the path of a request that states its length twice.
+// Proxies disagree on which length counts, and a request could be hidden in the
+// difference; no client of good will sends it.
+const ambiguous = "/\x00"
+
+func bothFramings(raw []byte) bool {
+	for line := range bytes.Lines(raw) {
+		if name, _, ok := bytes.Cut(line, []byte(":")); ok && bytes.EqualFold(name, []byte("content-length")) {
+			return true
+		}
+	}
+	return false
 }
 
 func tooLarge(limit int) *refusal.Refusal {

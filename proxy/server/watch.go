@@ -2,9 +2,11 @@ package server
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -39,6 +41,24 @@ type watchedConn struct {
 	watching bool
 	epoch    uint64        // counts requests: a late Watch must not outlive its own
 	done     chan struct{} // closed when the watcher has returned
+	linger   atomic.Bool   // the answer left while the client was still sending
+}
+
+// What a client may still send after it was refused. A close with unread bytes
+// is a reset, which takes the answer away from a client that has not read it.
+const (
+	lingerFor   = 2 * time.Second
+	lingerBytes = 64 << 20
+)
+
+// Close ends the connection; after a refusal in the middle of a request it lets
+// the client finish and read why.
+func (c *watchedConn) Close() error {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && c.linger.Load() && tcp.CloseWrite() == nil {
+		_ = tcp.SetReadDeadline(time.Now().Add(lingerFor))
+		_, _ = io.CopyN(io.Discard, tcp, lingerBytes) // how it ends does not matter
+	}
+	return c.Conn.Close()
 }
 
 // Remote is the client's address.

@@ -24,7 +24,7 @@ type Config struct {
 	DialTimeout time.Duration // 0: 10 s
 	IdleTimeout time.Duration // how long a connection may rest in the pool; 0: 45 s
 	MaxIdle     int           // connections kept per host; 0: 512
-	MaxHeader   int           // bytes of response header; 0: 8 KiB
+	MaxHeader   int           // most bytes of response header; 0: 64 KiB
 	TLS         *tls.Config   // nil: the system's roots
 	// Dial replaces the network, for tests.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -42,7 +42,7 @@ func (c Config) WithDefaults() Config {
 		c.MaxIdle = 512
 	}
 	if c.MaxHeader == 0 {
-		c.MaxHeader = 8 << 10
+		c.MaxHeader = 64 << 10
 	}
 	if c.Dial == nil {
 		d := &net.Dialer{Timeout: c.DialTimeout, KeepAlive: 30 * time.Second}

@@ -103,14 +103,8 @@ func (x *Exchange) roundTrip(h *host, path string, req *provider.Request) error 
 	}
 	x.nothingReceived = false
 	x.header = &x.conn.header
-	for {
-		x.header.SetNoDefaultContentType(true)
-		if err := x.header.Read(x.conn.br); err != nil {
-			return x.fault("read the header of", err)
-		}
-		if x.header.StatusCode() >= 200 {
-			break // 1xx answers are skipped
-		}
+	if err := x.readHeader(); err != nil {
+		return x.fault("read the header of", err)
 	}
 	x.keepAlive = !x.header.ConnectionClose()
 	if err := x.body.begin(x.conn.br, x.header, req.Method); err != nil {
@@ -122,6 +116,23 @@ func (x *Exchange) roundTrip(h *host, path string, req *provider.Request) error 
 		}
 	}
 	return nil
+}
+
+// readHeader reads the final answer's header; 1xx answers are skipped. A header
+// that does not fit the read buffer gets a larger one, up to the limit.
+func (x *Exchange) readHeader() error {
+	for {
+		x.header.SetNoDefaultContentType(true)
+		err := x.header.Read(x.conn.br)
+		var small *fasthttp.ErrSmallBuffer
+		if errors.As(err, &small) && x.conn.br.Size() < x.host.client.cfg.MaxHeader {
+			x.conn.widen()
+			continue
+		}
+		if err != nil || x.header.StatusCode() >= 200 {
+			return err
+		}
+	}
 }
 
 // fault names what went wrong on the wire, telling silence from a broken line.

@@ -2,9 +2,11 @@ package upstream
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -28,6 +30,10 @@ type conn struct {
 	out      []byte                  // request bytes
 	restedAt time.Time
 }
+
+// firstRead is a connection's read buffer. Most headers fit; every open stream
+// holds one, so it is small.
+const firstRead = 4 << 10
 
 // keepOut is the largest request buffer that a connection keeps.
 const keepOut = 64 << 10
@@ -96,5 +102,12 @@ func (h *host) dial(ctx context.Context) (*conn, error) {
 		}
 		nc = t
 	}
-	return &conn{Conn: nc, br: bufio.NewReaderSize(nc, cfg.MaxHeader)}, nil
+	return &conn{Conn: nc, br: bufio.NewReaderSize(nc, firstRead)}, nil
+}
+
+// widen replaces the read buffer by one four times its size, keeping what it
+// holds.
+func (c *conn) widen() {
+	held, _ := c.br.Peek(c.br.Buffered())
+	c.br = bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(held)), c.Conn), 4*c.br.Size())
 }
