@@ -155,9 +155,10 @@ func (f *fleet) boot(ctx context.Context, n int, inc uint64) {
 func (f *fleet) call(ctx context.Context, n int, max, cost unit.Money, lasts time.Duration) bool {
 	f.mu.Lock()
 	s, b := f.nodes[n], f.books[n]
+	dead := s.dead
 	f.mu.Unlock()
 	h := &budget.Hold{}
-	if s.dead || s.account.Reserve(ctx, []budget.Charge{f.c}, max, max, h) != nil {
+	if dead || s.account.Reserve(ctx, []budget.Charge{f.c}, max, max, h) != nil {
 		return false
 	}
 	sc, win := h.Window(0)
