@@ -184,7 +184,7 @@ func (r *Reservation) GrowBy(ctx context.Context, more, least unit.Money) (unit.
 	if r.ended.Load() {
 		return 0, errEnded
 	}
-	if len(r.charges) == 0 {
+	if more = max(0, more); len(r.charges) == 0 {
 		r.unbudgeted = r.unbudgeted.Add(more)
 		return more, nil
 	}
