@@ -137,6 +137,16 @@ type shelf struct {
 	m  map[model.Scope]*record
 }
 
+// shelfOf spreads scopes by both ends of their ids, which is where hashes, names
+// and joined ids differ; the whole of a key's hash would cost more than the map.
+func shelfOf(s model.Scope) int {
+	h := uint32(s.Dim) + uint32(len(s.ID))*31
+	for i := range min(8, len(s.ID)) {
+		h = h*31 + uint32(s.ID[i])*7 + uint32(s.ID[len(s.ID)-1-i])
+	}
+	return int((h ^ h>>12) % shards)
+}
+
 // record is one budget window as this start of the node sees it.
 type record struct {
 	scope model.Scope
@@ -201,7 +211,7 @@ func (a *Account) Overage() unit.Money { return unit.Money(a.overage.Load()) }
 
 // Reserved is what calls in flight hold of a budget on this node.
 func (a *Account) Reserved(scope model.Scope) unit.Money {
-	sh := &a.shelf[shardOf(scope)]
+	sh := &a.shelf[shelfOf(scope)]
 	sh.mu.RLock()
 	r := sh.m[scope]
 	sh.mu.RUnlock()
@@ -216,7 +226,7 @@ func (a *Account) Reserved(scope model.Scope) unit.Money {
 // Spent is a budget's use in its window as this node knows it, its own unreported
 // settlements included. ok is false when the node has not used it yet.
 func (a *Account) Spent(scope model.Scope) (spent unit.Money, window int64, ok bool) {
-	sh := &a.shelf[shardOf(scope)]
+	sh := &a.shelf[shelfOf(scope)]
 	sh.mu.RLock()
 	r := sh.m[scope]
 	sh.mu.RUnlock()
@@ -230,7 +240,7 @@ func (a *Account) Spent(scope model.Scope) (spent unit.Money, window int64, ok b
 
 // Observe takes a Notice of the local copy of the bank. It does not block.
 func (a *Account) Observe(n Notice) {
-	sh := &a.shelf[shardOf(n.Scope)]
+	sh := &a.shelf[shelfOf(n.Scope)]
 	sh.mu.RLock()
 	r := sh.m[n.Scope]
 	sh.mu.RUnlock()
@@ -257,7 +267,7 @@ func (a *Account) Observe(n Notice) {
 // record finds the current record of a scope or makes it from the local copy
 // of the bank.
 func (a *Account) record(scope model.Scope) *record {
-	sh := &a.shelf[shardOf(scope)]
+	sh := &a.shelf[shelfOf(scope)]
 	sh.mu.RLock()
 	r := sh.m[scope]
 	sh.mu.RUnlock()

@@ -309,7 +309,7 @@ func (a *Account) roll(r *record, v *View, now time.Time) {
 	if r.gone {
 		return
 	}
-	sh := &a.shelf[shardOf(r.scope)]
+	sh := &a.shelf[shelfOf(r.scope)]
 	next := a.blank(r.scope)
 	next.from(*v)
 	next.limit, next.soft, next.call, next.demand = r.limit, r.soft, r.call, r.demand

@@ -83,7 +83,7 @@ func (a *Account) evict(r *record, now time.Time) {
 		forgotten := !known && !r.unknown.IsZero() // the budget was deleted
 		if same || forgotten {
 			r.gone = true
-			sh := &a.shelf[shardOf(r.scope)]
+			sh := &a.shelf[shelfOf(r.scope)]
 			sh.mu.Lock()
 			if sh.m[r.scope] == r {
 				delete(sh.m, r.scope)
