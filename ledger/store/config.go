@@ -72,7 +72,7 @@ func (c Config) WithDefaults() Config {
 		c.CacheBytes = 16 << 20
 	}
 	if c.memTable == 0 {
-		c.memTable = 32 << 20
+		c.memTable = 16 << 20
 	}
 	if c.fs == nil {
 		c.fs = vfs.Default

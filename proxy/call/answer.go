@@ -24,12 +24,13 @@ func (c *call) answerLimit() int {
 
 // wholeAnswer reads, translates, books and writes a non-streamed answer.
 func (c *call) wholeAnswer(p provider.Provider, x *upstream.Exchange) *provider.Error {
-	body, err := x.ReadAll(nil, c.answerLimit())
+	body, err := x.ReadAll(c.answer[:0], c.answerLimit())
 	if err != nil {
 		x.Cancel()
 		x.Close()
 		return c.lineFault(err)
 	}
+	c.answer = body
 	a, err := p.Answer(&c.pcall, x.Header, body)
 	if err == nil {
 		c.passHeaders(x)
@@ -56,7 +57,8 @@ func (c *call) deliver(a *provider.Answer) {
 	}
 	c.ctx.SetStatusCode(200)
 	c.ctx.Response.Header.SetContentType("application/json")
-	c.ctx.Response.SetBodyRaw(a.Body)
+	c.ctx.Response.SetBody(a.Body) // copied: our memory serves the next call
+	c.keepSpace(a.Body)
 	c.headers(true)
 }
 

@@ -161,6 +161,7 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 	if err != nil {
 		return asProviderError(err)
 	}
+	c.keepSpace(req.Body)
 	c.addExtraHeaders(req)
 	x, err := c.h.Upstream.Start(req, c.timeouts(d), func(x *upstream.Exchange) {
 		c.current.Store(x)
@@ -209,7 +210,14 @@ func (c *call) prepare(cand route.Candidate) {
 		Op: c.op, Stream: c.req.stream, Body: body, Fields: fields, Deployment: d, Model: cand.Model,
 		PublicName: c.publicName(cand), WantUsage: c.req.wantUsage || c.snap.Routing.Config.General.AlwaysStreamUsage,
 		DropParams: c.req.dropParams || d.DropParams || c.snap.Routing.Config.LiteLLM.DropParams, MaxOutput: c.outputCap,
-		InputEstimate: c.req.inputEstimate(), Header: c.clientHeader, Now: c.sentAt, CallID: c.idText,
+		InputEstimate: c.req.inputEstimate(), Header: c.clientHeader, Now: c.sentAt, CallID: c.idText, Space: c.space[:0],
+	}
+}
+
+// keepSpace keeps a body that a translator built as memory for the next one.
+func (c *call) keepSpace(body []byte) {
+	if cap(body) > cap(c.space) && cap(body) <= keepMerged {
+		c.space = body[:0]
 	}
 }
 

@@ -85,6 +85,9 @@ func (c *call) release() {
 	if cap(c.merged) > keepMerged {
 		c.merged = nil // one large body must not pin its memory
 	}
+	if cap(c.answer) > keepMerged {
+		c.answer = nil
+	}
 	c.canceled.Store(false)
 	c.current.Store(nil)
 	select {
@@ -109,6 +112,8 @@ type call struct {
 	body    jsonscan.Object
 	fields  jsonscan.Object // of the body as merged for one deployment
 	merged  []byte          // the body as merged
+	space   []byte          // for the bodies that translators build
+	answer  []byte          // the provider's whole answer
 	scratch []byte          // for header values
 	ask     admit.Ask
 	charges []store.Charge

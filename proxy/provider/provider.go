@@ -51,6 +51,9 @@ type Call struct {
 	Header func(name string) string
 	Now    time.Time
 	CallID string
+	// Space is memory for the one body that a translator builds, request or
+	// answer. The caller reuses it only when that body has been copied on.
+	Space []byte
 }
 
 // Request is the upstream HTTP request to send. Header values may hold
@@ -70,7 +73,7 @@ type Answer struct {
 	ID           string // the provider's response id
 	Model        string // the model the provider says it used
 	Usage        price.Usage
-	RawUsage     []byte // the provider's own usage object, for audits
+	RawUsage     []byte // the provider's own usage object, for audits; may alias its answer
 	FinishReason string // OpenAI's words
 }
 

@@ -83,7 +83,7 @@ func (x *Exchange) dropConn() {
 }
 
 func (x *Exchange) roundTrip(h *host, path string, req *provider.Request) error {
-	x.conn.out = appendRequest(x.conn.out[:0], h.target.host, path, req)
+	x.conn.out = appendHeader(x.conn.out[:0], h.target.host, path, req)
 	limit := x.opts.Deadline
 	if x.opts.FirstByte > 0 {
 		if d := time.Now().Add(x.opts.FirstByte); limit.IsZero() || d.Before(limit) {
@@ -95,7 +95,7 @@ func (x *Exchange) roundTrip(h *host, path string, req *provider.Request) error 
 			return fmt.Errorf("send to %s: %w", h.target.host, err)
 		}
 	}
-	if _, err := x.conn.Write(x.conn.out); err != nil {
+	if err := x.conn.send(req.Body); err != nil {
 		return x.fault("send to", err)
 	}
 	if _, err := x.conn.br.Peek(1); err != nil {
@@ -229,9 +229,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// appendRequest writes the request's bytes. Values with line breaks are
+// appendHeader writes the request up to its body. Values with line breaks are
 // dropped: a header must not smuggle another.
-func appendRequest(dst []byte, host, path string, req *provider.Request) []byte {
+func appendHeader(dst []byte, host, path string, req *provider.Request) []byte {
 	dst = append(dst, req.Method...)
 	dst = append(dst, ' ')
 	dst = append(dst, path...)
@@ -252,8 +252,7 @@ func appendRequest(dst []byte, host, path string, req *provider.Request) []byte 
 		dst = fasthttp.AppendUint(dst, len(req.Body))
 		dst = append(dst, "\r\n"...)
 	}
-	dst = append(dst, "\r\n"...)
-	return append(dst, req.Body...)
+	return append(dst, "\r\n"...)
 }
 
 // Linger bounds the reading of what follows an answer's end marker.

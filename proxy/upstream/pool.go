@@ -105,6 +105,22 @@ func (h *host) dial(ctx context.Context) (*conn, error) {
 	return &conn{Conn: nc, br: bufio.NewReaderSize(nc, firstRead)}, nil
 }
 
+// copyBelow is the size up to which a body is sent in one write with its
+// header; a larger one is not copied for it.
+const copyBelow = 16 << 10
+
+// send writes the header that stands in out, and the body.
+func (c *conn) send(body []byte) error {
+	if len(body) <= copyBelow {
+		c.out = append(c.out, body...)
+		_, err := c.Write(c.out)
+		return err
+	}
+	parts := net.Buffers{c.out, body}
+	_, err := parts.WriteTo(c.Conn)
+	return err
+}
+
 // widen replaces the read buffer by one four times its size, keeping what it
 // holds.
 func (c *conn) widen() {

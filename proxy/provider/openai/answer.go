@@ -70,7 +70,7 @@ func (p *Provider) answer(c *provider.Call, o *jsonscan.Object) (*provider.Answe
 		return nil, notAnAnswer(o.Src())
 	}
 	if !jsonscan.IsNull(usage) {
-		a.RawUsage = bytes.Clone(usage)
+		a.RawUsage = usage
 		a.Usage = price.FromOpenAI(a.RawUsage)
 		if a.Usage.ServiceTier == "" { // prices go by the tier that served
 			a.Usage.ServiceTier, _ = jsonscan.String(tier)
@@ -89,11 +89,7 @@ func (p *Provider) answer(c *provider.Call, o *jsonscan.Object) (*provider.Answe
 			edits = append(edits, jsonscan.Edit{Key: "choices", Value: repaired})
 		}
 	}
-	size := len(o.Src()) + 32
-	for i := range edits {
-		size += len(edits[i].Value)
-	}
-	a.Body = o.Rewrite(make([]byte, 0, size), edits, nil)
+	a.Body = o.Rewrite(c.Space[:0], edits, nil)
 	return a, nil
 }
 

@@ -22,11 +22,7 @@ func (p *Provider) Request(c *provider.Call) (*provider.Request, error) {
 	if fault := e.edit(); fault != nil {
 		return nil, fault
 	}
-	extra := 0
-	for i := range e.edits {
-		extra += len(e.edits[i].Key) + len(e.edits[i].Value) + 4
-	}
-	body := c.Fields.Rewrite(make([]byte, 0, len(c.Body)+extra), e.edits, nil)
+	body := c.Fields.Rewrite(c.Space[:0], e.edits, nil)
 	return &provider.Request{Method: "POST", URL: url, Header: p.header(c), Body: body, Dropped: e.dropped}, nil
 }
 
