@@ -131,6 +131,7 @@ type thisCall struct {
 	start  time.Time
 	id     store.CallID
 	idText string
+	ownID  bool // idText is the client's
 
 	snap      *state.Snapshot
 	principal auth.Principal

@@ -55,14 +55,12 @@ type Incoming struct {
 	Conn      Connection
 }
 
-// identify gives the call its id: the client's if it sent a usable one.
+// identify gives the call its id in the books, which is always ours: a client
+// that sends the same id twice has still made two calls. It is shown the id that
+// it sent, if that is usable.
 func (c *call) identify() {
 	if v := c.ctx.Request.Header.Peek("x-litellm-call-id"); len(v) > 0 && len(v) <= 128 && plainID(v) {
-		c.idText = string(v)
-		if id, err := uuid.ParseBytes(v); err == nil {
-			c.id = store.CallID(id)
-			return
-		}
+		c.idText, c.ownID = string(v), true
 	}
 	if id, err := uuid.NewV7(); err == nil {
 		c.id = store.CallID(id)

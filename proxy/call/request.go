@@ -24,6 +24,7 @@ type request struct {
 	session    string
 	tags       []string
 	metadata   []byte // client's metadata, raw
+	logged     []byte // spend_logs_metadata, raw object
 	fallbacks  []string
 	noFallback bool
 	numRetries int // -1: not stated
@@ -227,6 +228,12 @@ func (c *call) fromHeaders() {
 			}
 		}
 	}
+	if v := h.Peek("x-litellm-spend-logs-metadata"); len(v) > 0 {
+		var object jsonscan.Object
+		if object.Parse(v) == nil {
+			r.logged = append([]byte(nil), v...)
+		}
+	}
 	for _, name := range []string{"x-litellm-trace-id", "x-litellm-session-id"} {
 		if v := h.Peek(name); len(v) > 0 && r.session == "" {
 			r.session = string(v)
@@ -276,6 +283,9 @@ func (c *call) attribute() {
 	}
 	r.addTags(jsonscan.Find(r.metadata, "tags"))
 	r.addTags(jsonscan.Find(r.metadata, "request_tags"))
+	if raw := jsonscan.Find(r.metadata, "spend_logs_metadata"); len(raw) > 0 && raw[0] == '{' && r.logged == nil {
+		r.logged = raw
+	}
 	for _, name := range []string{"session_id", "trace_id"} {
 		if r.session == "" {
 			r.session, _ = jsonscan.String(jsonscan.Find(r.metadata, name))

@@ -100,6 +100,12 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 	if o.fault != nil {
 		e.ErrorClass, e.ErrorCode, e.ErrorMessage = string(o.fault.Class), itoa(o.fault.Status), o.fault.Message
 	}
+	if e.RequestID == "" && c.ownID {
+		e.RequestID = c.idText
+	}
+	if c.req.logged != nil {
+		e.SpendLogsMetadata = c.req.logged
+	}
 	if !cost.Priced && o.status != storeFailure && c.served.Deployment != nil {
 		e.Note = "unpriced"
 	}
@@ -115,9 +121,6 @@ func (c *call) keepBodies(e *store.Entry, o outcome) {
 	e.Request, e.Response = c.body.Src(), o.response
 	if raw, ok := c.body.Get("messages"); ok {
 		e.Messages = raw
-	}
-	if e.Response == nil && c.stream != nil {
-		e.Response = c.stream.kept
 	}
 }
 

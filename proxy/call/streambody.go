@@ -219,6 +219,9 @@ func (b *streamBody) book() {
 	}
 	info := b.tr.Info()
 	o := outcome{status: storeSuccess, id: info.ID, model: info.Model, usage: b.usage(info), rawUsage: info.RawUsage, fault: b.fault}
+	if b.keep {
+		o.response = transcript(b.kept)
+	}
 	switch {
 	case c.canceled.Load() || b.fault == nil && !b.over:
 		o.status = storeClientClosed
