@@ -64,7 +64,8 @@ func rateRefusal(no *admit.Refusal, now time.Time) *refusal.Refusal {
 	secs := max(int(math.Ceil(no.RetryAfter.Seconds())), 1)
 	resets := now.Add(no.RetryAfter)
 	id := strings.ReplaceAll(no.Scope.ID, "\x1f", ":")
-	r := refusal.New(429, "rate_limit_error", "", fmt.Sprintf(
+	// No type of its own: the older era writes "None", the newer one derives it.
+	r := refusal.New(429, "", "", fmt.Sprintf(
 		"Rate limit exceeded for %s: %s. Limit type: %s. Current limit: %d, Remaining: %d. Limit resets at: %s",
 		no.Scope.Dim, id, no.Kind, no.Limit, no.Remaining, stamp(resets)))
 	r.Class = string(provider.RateLimit)
