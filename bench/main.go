@@ -4,7 +4,7 @@
 //
 //	go run ./bench                  everything, about two minutes
 //	go run ./bench -only chat       one part: chat, stream, latency, chunks, memory, keys
-//	go run ./bench -profile cpu.out a CPU profile of the node under chat load
+//	go run ./bench -only chat -profile cpu.out   with a CPU profile of the node
 package main
 
 import (
@@ -46,7 +46,7 @@ func main() {
 	flag.IntVar(&o.passes, "passes", 3, "passes per target, in shuffled order")
 	flag.IntVar(&o.clients, "clients", 16, "connections at once")
 	flag.StringVar(&o.only, "only", "", "one part: chat, stream, latency, chunks, memory, keys")
-	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the node under chat load to this file")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the node under the part's load to this file")
 	flag.StringVar(&o.sync, "sync", "process", "ledger.sync of the node: process or always")
 	flag.StringVar(&o.binary, "binary", "bin/tollgate", "the node's program")
 	flag.Parse()

@@ -15,6 +15,15 @@ import (
 // measureCPU runs passes on both targets in shuffled order and prints the
 // processor time per request of each, the median of its passes.
 func measureCPU(s *stage, o options, what, wish string, limit float64) error {
+	if o.profile != "" {
+		done := make(chan error, 1)
+		go func() { done <- s.takeProfile(o) }()
+		defer func() {
+			if err := <-done; err != nil {
+				fmt.Println("profile:", err)
+			}
+		}()
+	}
 	forwarder, node := s.targets()
 	micros := map[string][]float64{}
 	rate := map[string][]float64{}
@@ -49,15 +58,6 @@ func measureChat(s *stage, o options) error {
 	limit := 2.2
 	if o.sync == "always" {
 		limit = 3.5
-	}
-	if o.profile != "" {
-		done := make(chan error, 1)
-		go func() { done <- s.takeProfile(o) }()
-		defer func() {
-			if err := <-done; err != nil {
-				fmt.Println("profile:", err)
-			}
-		}()
 	}
 	return measureCPU(s, o, "chat", "", limit)
 }

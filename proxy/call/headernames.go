@@ -25,9 +25,9 @@ var (
 	headerOverhead      = []byte("X-Litellm-Overhead-Duration-Ms")
 	headerCacheControl  = []byte("Cache-Control")
 	headerBuffering     = []byte("X-Accel-Buffering")
-	headerLimitReset    = map[admit.Kind][]byte{admit.Requests: []byte("X-Ratelimit-Reset-Requests"), admit.Tokens: []byte("X-Ratelimit-Reset-Tokens")}
-	headerLimit         = map[admit.Kind][]byte{admit.Requests: []byte("X-Ratelimit-Limit-Requests"), admit.Tokens: []byte("X-Ratelimit-Limit-Tokens")}
-	headerLimitRemains  = map[admit.Kind][]byte{admit.Requests: []byte("X-Ratelimit-Remaining-Requests"), admit.Tokens: []byte("X-Ratelimit-Remaining-Tokens")}
+	headerLimitReset    = [...][]byte{admit.Requests: []byte("X-Ratelimit-Reset-Requests"), admit.Tokens: []byte("X-Ratelimit-Reset-Tokens")}
+	headerLimit         = [...][]byte{admit.Requests: []byte("X-Ratelimit-Limit-Requests"), admit.Tokens: []byte("X-Ratelimit-Limit-Tokens")}
+	headerLimitRemains  = [...][]byte{admit.Requests: []byte("X-Ratelimit-Remaining-Requests"), admit.Tokens: []byte("X-Ratelimit-Remaining-Tokens")}
 	headerScopeLimit    = scopeHeaders("limit")
 	headerScopeRemains  = scopeHeaders("remaining")
 	noCache, no         = []byte("no-cache"), []byte("no")

@@ -44,19 +44,27 @@ func (b *streamBody) Emit(frame []byte) {
 }
 
 // beginStream reads until the provider has said something that the client can
-// be given: until then a failure still has a status and may be retried.
+// be given: until then a failure still has a status and may be retried. What
+// has arrived with it leaves with it.
 func (c *call) beginStream(p provider.Provider, x *upstream.Exchange) *provider.Error {
 	b := &streamBody{c: c, x: x, sse: stream.NewReader(x), tr: p.Stream(&c.pcall), keep: c.keepsBodies()}
-	for len(b.pending) == 0 && !b.over {
-		if err := b.step(); err != nil {
+	for !b.over && (len(b.pending) == 0 || b.more()) {
+		f := b.step()
+		if f != nil && len(b.pending) == 0 {
 			x.Cancel()
 			x.Close()
-			return err
+			return f
+		}
+		if f != nil {
+			b.fail(f)
 		}
 	}
 	c.passHeaders(x)
 	return c.startBody(b)
 }
+
+// more reports whether another event can join this write without waiting.
+func (b *streamBody) more() bool { return len(b.pending) < batchBytes && b.sse.Buffered() }
 
 // jsonAsStream serves a client that asked for a stream from a provider that
 // answered with one document all the same.
@@ -176,7 +184,7 @@ func (b *streamBody) pump() {
 			b.book()
 			return
 		}
-		if len(b.pending) >= batchBytes || len(b.pending) > 0 && !b.sse.Buffered() {
+		if len(b.pending) > 0 && !b.more() {
 			return
 		}
 	}

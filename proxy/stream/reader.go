@@ -11,7 +11,7 @@ import (
 const MaxEvent = 16 << 20
 
 const (
-	startBuffer = 1 << 10  // grows with the largest event
+	startBuffer = 4 << 10  // what has arrived together is passed on together
 	keepBuffer  = 64 << 10 // a larger one is not kept over Reset
 	maxNames    = 32       // distinct event names remembered per stream
 )
