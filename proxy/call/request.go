@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"tollgate/proxy/jsonscan"
 	"tollgate/proxy/provider"
 	"tollgate/proxy/refusal"
@@ -16,27 +14,29 @@ import (
 // request is what a client asked for beside the model's own input: routing
 // wishes, attribution and accounting, from body fields and headers.
 type request struct {
-	model      string
-	stream     bool
-	wantUsage  bool
-	user       string // body user
-	endUser    string
-	session    string
-	tags       []string
-	metadata   []byte // client's metadata, raw
-	logged     []byte // spend_logs_metadata, raw object
-	fallbacks  []string
-	noFallback bool
-	numRetries int // -1: not stated
-	timeout    time.Duration
-	dropParams bool
-	extra      []byte // extra_headers, raw object
-	mock       string // mock_response
-	hasMock    bool
-	maxOutput  int64 // as stated; 0: not
-	choices    int64
-	inputBytes int64
-	images     int64
+	model         string
+	stream        bool
+	wantUsage     bool
+	user          string // body user
+	endUser       string
+	session       string
+	tags          []string
+	metadata      []byte // client's metadata, raw
+	logged        []byte // spend_logs_metadata, raw object
+	fallbacks     []string
+	noFallback    bool
+	numRetries    int // -1: not stated
+	timeout       time.Duration
+	streamTimeout time.Duration
+	customer      string // end user named in a header
+	dropParams    bool
+	extra         []byte // extra_headers, raw object
+	mock          string // mock_response
+	hasMock       bool
+	maxOutput     int64 // as stated; 0: not
+	choices       int64
+	inputBytes    int64
+	images        int64
 }
 
 // isGatewayField reports whether a body field is meant for the gateway: it
@@ -207,62 +207,56 @@ func (c *call) required() *refusal.Refusal {
 	return nil
 }
 
-// fromHeaders lets headers set what clients cannot put into the body.
+// fromHeaders lets headers set what clients cannot put into the body. Headers
+// are walked once: looking each name up walks them anew.
 func (c *call) fromHeaders() {
-	h, r := &c.ctx.Request.Header, &c.req
-	if v := h.Peek("x-litellm-timeout"); len(v) > 0 {
-		r.timeout = seconds(string(v))
-	}
-	if v := h.Peek("x-litellm-stream-timeout"); len(v) > 0 && r.stream {
-		r.timeout = seconds(string(v))
-	}
-	if v := h.Peek("x-litellm-num-retries"); len(v) > 0 {
-		if n, err := strconv.Atoi(string(v)); err == nil && n >= 0 && n <= 10 {
-			r.numRetries = n
+	r := &c.req
+	var trace, session, vendor []byte
+	for k, v := range c.ctx.Request.Header.All() {
+		if len(k) < 3 || k[0]|0x20 != 'x' || k[1] != '-' || len(v) == 0 {
+			continue
 		}
-	}
-	if v := h.Peek("x-litellm-tags"); len(v) > 0 {
-		for t := range strings.SplitSeq(string(v), ",") {
-			if t = strings.TrimSpace(t); t != "" {
-				r.tags = append(r.tags, t)
+		switch name := string(k); name { // canonical: fasthttp has normalised it
+		case "X-Litellm-Timeout":
+			r.timeout = seconds(string(v))
+		case "X-Litellm-Stream-Timeout":
+			if r.stream {
+				r.streamTimeout = seconds(string(v))
+			}
+		case "X-Litellm-Num-Retries":
+			if n, err := strconv.Atoi(string(v)); err == nil && n >= 0 && n <= 10 {
+				r.numRetries = n
+			}
+		case "X-Litellm-Tags":
+			for t := range strings.SplitSeq(string(v), ",") {
+				if t = strings.TrimSpace(t); t != "" {
+					r.tags = append(r.tags, t)
+				}
+			}
+		case "X-Litellm-Trace-Id":
+			trace = v
+		case "X-Litellm-Session-Id":
+			session = v
+		case "X-Litellm-Customer-Id":
+			r.customer = string(v)
+		case "X-Litellm-End-User-Id":
+			if r.customer == "" {
+				r.customer = string(v)
+			}
+		default: // x-<vendor>-session-id of a coding agent
+			if strings.HasSuffix(name, "-Session-Id") && len(name) > len("X-Session-Id") && len(v) >= 8 && len(v) <= 128 && plainID(v) {
+				vendor = v
 			}
 		}
 	}
-	if v := h.Peek("x-litellm-spend-logs-metadata"); len(v) > 0 {
-		var object jsonscan.Object
-		if object.Parse(v) == nil {
-			r.logged = append([]byte(nil), v...)
-		}
+	if r.streamTimeout > 0 {
+		r.timeout = r.streamTimeout
 	}
-	for _, name := range []string{"x-litellm-trace-id", "x-litellm-session-id"} {
-		if v := h.Peek(name); len(v) > 0 && r.session == "" {
+	for _, v := range [][]byte{trace, session, vendor} {
+		if r.session == "" && len(v) > 0 {
 			r.session = string(v)
 		}
 	}
-	if r.session == "" {
-		r.session = vendorSession(h)
-	}
-}
-
-// vendorSession finds an x-<vendor>-session-id header of a coding agent.
-func vendorSession(h *fasthttp.RequestHeader) string {
-	for k, v := range h.All() {
-		if len(k) > len("x-session-id") && len(v) >= 8 && len(v) <= 128 &&
-			hasFold(k, "x-", true) && hasFold(k, "-session-id", false) && plainID(v) {
-			return string(v)
-		}
-	}
-	return ""
-}
-
-func hasFold(b []byte, s string, front bool) bool {
-	if len(b) < len(s) {
-		return false
-	}
-	if front {
-		return bytes.EqualFold(b[:len(s)], []byte(s))
-	}
-	return bytes.EqualFold(b[len(b)-len(s):], []byte(s))
 }
 
 func plainID(v []byte) bool {
@@ -296,12 +290,11 @@ func (c *call) attribute() {
 // findEndUser looks in LiteLLM's order: headers, the configured header, body
 // user, metadata, safety_identifier.
 func (c *call) findEndUser() string {
-	h := &c.ctx.Request.Header
-	for _, name := range []string{"x-litellm-customer-id", "x-litellm-end-user-id", c.userHeader()} {
-		if name == "" {
-			continue
-		}
-		if v := h.Peek(name); len(v) > 0 {
+	if c.req.customer != "" {
+		return c.req.customer
+	}
+	if name := c.userHeader(); name != "" {
+		if v := c.ctx.Request.Header.Peek(name); len(v) > 0 {
 			return string(v)
 		}
 	}

@@ -84,16 +84,8 @@ func (x *Exchange) dropConn() {
 
 func (x *Exchange) roundTrip(h *host, path string, req *provider.Request) error {
 	x.conn.out = appendHeader(x.conn.out[:0], h.target.host, path, req)
-	limit := x.opts.Deadline
-	if x.opts.FirstByte > 0 {
-		if d := time.Now().Add(x.opts.FirstByte); limit.IsZero() || d.Before(limit) {
-			limit = d
-		}
-	}
-	if reused := !x.conn.restedAt.IsZero(); reused || !limit.IsZero() { // a rested connection has its last deadline still
-		if err := x.conn.SetDeadline(limit); err != nil {
-			return fmt.Errorf("send to %s: %w", h.target.host, err)
-		}
+	if err := x.conn.expire(x.limit()); err != nil {
+		return fmt.Errorf("send to %s: %w", h.target.host, err)
 	}
 	if err := x.conn.send(req.Body); err != nil {
 		return x.fault("send to", err)
@@ -111,11 +103,20 @@ func (x *Exchange) roundTrip(h *host, path string, req *provider.Request) error 
 		return fmt.Errorf("read the header of %s: %w", h.target.host, err)
 	}
 	if x.opts.FirstByte > 0 && x.opts.Idle == 0 {
-		if err := x.conn.SetDeadline(x.opts.Deadline); err != nil {
+		if err := x.conn.expire(x.opts.Deadline); err != nil {
 			return fmt.Errorf("read from %s: %w", h.target.host, err)
 		}
 	}
 	return nil
+}
+
+// limit is when the header must be complete; zero: never.
+func (x *Exchange) limit() time.Time {
+	limit := x.opts.Deadline
+	if x.opts.FirstByte > 0 {
+		return earlier(time.Now().Add(x.opts.FirstByte), limit)
+	}
+	return limit
 }
 
 // readHeader reads the final answer's header; 1xx answers are skipped. A header
@@ -165,7 +166,7 @@ func (x *Exchange) VisitHeaders(f func(name, value []byte)) {
 // Read reads the body, transfer coding removed.
 func (x *Exchange) Read(p []byte) (int, error) {
 	if x.opts.Idle > 0 && x.conn.br.Buffered() == 0 {
-		if err := x.conn.SetReadDeadline(earlier(time.Now().Add(x.opts.Idle), x.opts.Deadline)); err != nil {
+		if err := x.conn.expire(earlier(time.Now().Add(x.opts.Idle), x.opts.Deadline)); err != nil {
 			return 0, x.fault("read from", err)
 		}
 	}
@@ -259,6 +260,6 @@ func appendHeader(dst []byte, host, path string, req *provider.Request) []byte {
 func (x *Exchange) Linger(d time.Duration) {
 	x.opts.Idle = 0
 	if x.conn != nil && !x.body.done {
-		_ = x.conn.SetReadDeadline(time.Now().Add(d))
+		_ = x.conn.expire(time.Now().Add(d))
 	}
 }
