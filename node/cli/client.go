@@ -29,19 +29,21 @@ func addClientFlags(cmd *cobra.Command) {
 	f.String("output", "table", "table or json")
 }
 
-// newClient reads the flags and LITELLM_MASTER_KEY.
+// newClient reads the flags and LITELLM_MASTER_KEY. Only the flags of the
+// connection come from the environment: a node's own TOLLGATE_NAME must not
+// rename a model, nor TOLLGATE_KEY choose one.
 func newClient(cmd *cobra.Command) (*client, error) {
-	if err := fromEnv(cmd, nil); err != nil {
+	env, err := environment()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fromEnv(cmd, env, nil, "addr", "output"); err != nil {
 		return nil, err
 	}
 	addr, _ := cmd.Flags().GetString("addr")
 	output, _ := cmd.Flags().GetString("output")
 	if output != "table" && output != "json" {
 		return nil, fmt.Errorf("--output %q: want table or json", output)
-	}
-	env, err := environment()
-	if err != nil {
-		return nil, err
 	}
 	key, _ := env("LITELLM_MASTER_KEY")
 	if key == "" {
@@ -112,10 +114,13 @@ func messageOf(v any) string {
 
 // show prints an answer: whole as JSON, or the named columns of its rows.
 func (c *client) show(v any, columns []string) error {
-	if c.output == "json" || columns == nil {
+	if c.output == "json" {
 		enc := json.NewEncoder(c.out)
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
+	}
+	if columns == nil {
+		return writeFields(c.out, v)
 	}
 	return writeTable(c.out, rowsOf(v), columns)
 }

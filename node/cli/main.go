@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"tollgate/node/run"
 )
 
 // Version is set at build time.
@@ -17,7 +18,11 @@ var Version = "dev"
 
 // Main runs one command and returns the exit status.
 func Main(args []string, out, errOut io.Writer) int {
-	root := newRoot(out, errOut)
+	return execute(newRoot(out, errOut, run.Serve), args, errOut)
+}
+
+// execute runs the command that args name; an error is one line on errOut.
+func execute(root *cobra.Command, args []string, errOut io.Writer) int {
 	root.SetArgs(withDefaultCommand(root, args))
 	if err := root.Execute(); err != nil {
 		var said *silent
@@ -32,18 +37,22 @@ func Main(args []string, out, errOut io.Writer) int {
 // silent is an error whose text has been shown already.
 type silent struct{ error }
 
-func newRoot(out, errOut io.Writer) *cobra.Command {
+// newRoot builds the tree of commands. serve runs a node.
+func newRoot(out, errOut io.Writer, serve serveFunc) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "tollgate",
 		Short:         "A gateway for large language models: one API, many providers, money that adds up",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Example:       "  tollgate serve --config config/config.yaml\n  tollgate key create --alias team-a --max-budget 50",
+		Args:          cobra.NoArgs,
+		RunE:          helpOnly,
 	}
+	root.SetFlagErrorFunc(flagError)
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServe(), newVersion(), newConfig())
+	root.AddCommand(newServe(serve), newVersion(), newConfig())
 	root.AddCommand(newObjects()...)
 	root.AddCommand(newSpend())
 	return root
@@ -64,23 +73,6 @@ func withDefaultCommand(root *cobra.Command, args []string) []string {
 	return append([]string{"serve"}, args...)
 }
 
-// fromEnv fills flags that were not given from TOLLGATE_<FLAG>, or from one of
-// the other names that LiteLLM users have set.
-func fromEnv(cmd *cobra.Command, other map[string][]string) error {
-	var err error
-	cmd.Flags().VisitAll(func(f *flagT) {
-		if f.Changed || err != nil {
-			return
-		}
-		names := append([]string{"TOLLGATE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))}, other[f.Name]...)
-		for _, name := range names {
-			if v, ok := os.LookupEnv(name); ok && v != "" {
-				if e := cmd.Flags().Set(f.Name, v); e != nil {
-					err = fmt.Errorf("%s=%q: %w", name, v, e)
-				}
-				return
-			}
-		}
-	})
-	return err
-}
+// helpOnly is a command that only holds others: alone it shows its help, and a
+// name that it does not hold is an error instead of help that hides the slip.
+func helpOnly(cmd *cobra.Command, _ []string) error { return cmd.Help() }

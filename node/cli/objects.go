@@ -2,10 +2,10 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,11 +33,11 @@ type fieldFlag struct {
 }
 
 var limitFlags = []fieldFlag{
-	{"max-budget", "max_budget", "USD that may be spent", 'n'},
-	{"budget-duration", "budget_duration", "after which the budget resets, such as 30d", 's'},
-	{"rpm", "rpm_limit", "requests a minute", 'n'},
-	{"tpm", "tpm_limit", "tokens a minute", 'n'},
-	{"parallel", "max_parallel_requests", "requests at once", 'n'},
+	{"max-budget", "max_budget", "`USD` that may be spent, or none", 'n'},
+	{"budget-duration", "budget_duration", "`TIME` after which the budget resets, such as 30d", 's'},
+	{"rpm", "rpm_limit", "requests a minute: a `NUMBER`, or none", 'n'},
+	{"tpm", "tpm_limit", "tokens a minute: a `NUMBER`, or none", 'n'},
+	{"parallel", "max_parallel_requests", "requests at once: a `NUMBER`, or none", 'n'},
 }
 
 func objects() []object {
@@ -69,6 +69,9 @@ func objects() []object {
 	}
 }
 
+// one is the object's name in a sentence.
+func (o object) one() string { return strings.TrimSuffix(o.plural, "s") }
+
 func newObjects() []*cobra.Command {
 	var out []*cobra.Command
 	for _, o := range objects() {
@@ -78,7 +81,7 @@ func newObjects() []*cobra.Command {
 }
 
 func (o object) command() *cobra.Command {
-	cmd := &cobra.Command{Use: o.name, Short: "Manage " + o.plural, Example: "  " + o.example}
+	cmd := &cobra.Command{Use: o.name, Short: "Manage " + o.plural, Example: "  " + o.example, Args: cobra.NoArgs, RunE: helpOnly}
 	addClientFlags(cmd)
 	cmd.AddCommand(o.listCommand(), o.showCommand(), o.changeCommand("create", o.create, cobra.NoArgs), o.changeCommand("update", o.update, cobra.ExactArgs(1)), o.deleteCommand())
 	return cmd
@@ -100,7 +103,7 @@ func (o object) listCommand() *cobra.Command {
 }
 
 func (o object) showCommand() *cobra.Command {
-	return &cobra.Command{Use: "show ID", Short: "Show one of the " + o.plural, Example: "  tollgate " + o.name + " show ID", Args: cobra.ExactArgs(1),
+	return &cobra.Command{Use: "show ID", Short: "Show a " + o.one(), Example: "  tollgate " + o.name + " show ID", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := newClient(cmd)
 			if err != nil {
@@ -126,7 +129,7 @@ func (o object) changeCommand(verb, path string, args cobra.PositionalArgs) *cob
 	if verb == "update" {
 		use = "update ID"
 	}
-	cmd := &cobra.Command{Use: use, Short: strings.ToUpper(verb[:1]) + verb[1:] + " one of the " + o.plural, Args: args, Example: "  " + strings.Replace(o.example, "create", use, 1)}
+	cmd := &cobra.Command{Use: use, Short: strings.ToUpper(verb[:1]) + verb[1:] + " a " + o.one(), Args: args, Example: "  " + strings.Replace(o.example, "create", use, 1)}
 	for _, f := range o.fields {
 		if f.kind == 'b' {
 			cmd.Flags().Bool(f.flag, false, f.help)
@@ -190,6 +193,9 @@ func (o object) body(cmd *cobra.Command) (map[string]any, error) {
 		if err := json.Unmarshal([]byte(data), &body); err != nil {
 			return nil, fmt.Errorf("--data is not a JSON object: %w", err)
 		}
+		if body == nil { // null is JSON, and no object
+			return nil, errors.New("--data is not a JSON object: it is null")
+		}
 	}
 	for _, f := range o.fields {
 		if !cmd.Flags().Changed(f.flag) {
@@ -198,8 +204,12 @@ func (o object) body(cmd *cobra.Command) (map[string]any, error) {
 		text := cmd.Flags().Lookup(f.flag).Value.String()
 		switch f.kind {
 		case 'n':
-			if _, err := strconv.ParseFloat(text, 64); err != nil {
-				return nil, fmt.Errorf("--%s %q: want a number", f.flag, text)
+			if text == "none" {
+				setPath(body, f.field, nil)
+				continue
+			}
+			if c := strings.TrimLeft(text, "-"); c == "" || c[0] < '0' || c[0] > '9' || !json.Valid([]byte(text)) {
+				return nil, fmt.Errorf("--%s %q: want a number, or none for no limit", f.flag, text)
 			}
 			setPath(body, f.field, json.Number(text))
 		case 'l':

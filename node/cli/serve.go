@@ -23,7 +23,10 @@ var serveAlso = map[string][]string{
 	"port":   {"PORT"},
 }
 
-func newServe() *cobra.Command {
+// serveFunc runs a node until the context ends.
+type serveFunc func(context.Context, run.Options) error
+
+func newServe(serve serveFunc) *cobra.Command {
 	var o run.Options
 	var host, maxBytes string
 	var port, workers int
@@ -32,13 +35,18 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "Run a node: an empty data directory starts a cluster of one, a used one restarts",
 		Example: "  tollgate serve --config config/config.yaml --data-dir /var/lib/tollgate\n" +
-			"  LITELLM_MASTER_KEY=sk-… tollgate serve --config config.yaml --listen :4000",
+			"  LITELLM_MASTER_KEY=sk-1234 tollgate serve --config config.yaml --listen :4000",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := fromEnv(cmd, serveAlso); err != nil {
+			env, err := environment()
+			if err != nil {
 				return err
 			}
-			if err := listenFrom(cmd, &o, host, port); err != nil {
+			filled, err := fromEnv(cmd, env, serveAlso)
+			if err != nil {
+				return err
+			}
+			if err := listenFrom(cmd, filled, &o, host, port); err != nil {
 				return err
 			}
 			if maxBytes != "" {
@@ -48,25 +56,25 @@ func newServe() *cobra.Command {
 				}
 				o.LedgerMax = n
 			}
-			o.LogLevel = logLevel(debug, detailed)
-			o.LogJSON = strings.EqualFold(os.Getenv("JSON_LOGS"), "true")
-			o.Version, o.Out = Version, cmd.ErrOrStderr()
-			env, err := environment()
-			if err != nil {
-				return err
-			}
-			o.Env = env
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			o.LogLevel = logLevel(debug, detailed, env)
+			jsonLogs, _ := env("JSON_LOGS")
+			o.LogJSON = strings.EqualFold(jsonLogs, "true")
+			o.Version, o.Out, o.Env = Version, cmd.ErrOrStderr(), env
+			// A closed terminal stops a node in order, as SIGTERM does.
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 			defer stop()
-			return run.Serve(ctx, o)
+			// A second signal ends a drain that the operator no longer waits for:
+			// the next start charges what was open.
+			context.AfterFunc(ctx, stop)
+			return mend(serve(ctx, o))
 		},
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.ConfigFile, "config", "c", "", "LiteLLM's config.yaml `FILE`")
 	f.StringVar(&o.DataDir, "data-dir", "data", "`DIR` for state, ledger and keys")
 	f.StringVar(&o.Listen, "listen", ":4000", "`HOST:PORT` of the API")
-	f.StringVar(&o.ClusterListen, "cluster-listen", ":7946", "`HOST:PORT` for other nodes")
-	f.StringVar(&o.Advertise, "advertise", "", "`HOST:PORT` under which other nodes reach this one")
+	f.StringVar(&o.ClusterListen, "cluster-listen", ":7946", "`HOST:PORT` for other nodes; nothing listens there in this release")
+	f.StringVar(&o.Advertise, "advertise", "", "`HOST:PORT` under which other nodes reach this one; unused in this release")
 	f.StringVar(&o.Name, "name", "", "`NAME` of this node (default: the host's)")
 	f.StringVar(&o.Region, "region", "", "`REGION` of this node")
 	f.StringVar(&o.Zone, "zone", "", "`ZONE` of this node")
@@ -81,10 +89,13 @@ func newServe() *cobra.Command {
 	return cmd
 }
 
-// listenFrom joins LiteLLM's --host and --port into the listen address; an
-// explicit --listen wins.
-func listenFrom(cmd *cobra.Command, o *run.Options, host string, port int) error {
-	if cmd.Flags().Changed("listen") || host == "" && port == 0 {
+// listenFrom joins LiteLLM's --host and --port into the listen address. Beside
+// each other --listen wins, and what stands on the command line wins over the
+// environment: --port beats TOLLGATE_LISTEN, TOLLGATE_LISTEN beats PORT.
+func listenFrom(cmd *cobra.Command, filled map[string]bool, o *run.Options, host string, port int) error {
+	typed := func(name string) bool { return cmd.Flags().Changed(name) && !filled[name] }
+	byParts := typed("host") || typed("port")
+	if typed("listen") || filled["listen"] && !byParts || host == "" && port == 0 {
 		return nil
 	}
 	if port == 0 {
@@ -97,23 +108,15 @@ func listenFrom(cmd *cobra.Command, o *run.Options, host string, port int) error
 	return nil
 }
 
-func logLevel(debug, detailed bool) string {
+func logLevel(debug, detailed bool, env file.Env) string {
 	switch {
 	case detailed:
 		return "DEBUG"
 	case debug:
 		return "INFO"
 	}
-	return os.Getenv("LITELLM_LOG")
-}
-
-// environment is the process's, with a .env file of the working folder under
-// it unless LITELLM_MODE is PRODUCTION.
-func environment() (file.Env, error) {
-	if os.Getenv("LITELLM_MODE") == "PRODUCTION" {
-		return os.LookupEnv, nil
-	}
-	return file.WithDotEnv(".env", os.LookupEnv)
+	level, _ := env("LITELLM_LOG")
+	return level
 }
 
 // parseBytes reads "500MB", "20GB", "1GiB" or plain bytes.
@@ -126,7 +129,7 @@ func parseBytes(s string) (int64, error) {
 	for _, u := range units {
 		if rest, ok := strings.CutSuffix(up, u.suffix); ok {
 			n, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
-			if err != nil || n <= 0 {
+			if size := n * float64(u.size); err != nil || !(size >= 1 && size < 1<<62) { // also no NaN
 				break
 			}
 			return int64(n * float64(u.size)), nil

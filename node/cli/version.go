@@ -5,10 +5,7 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
-
-type flagT = pflag.Flag
 
 func newVersion() *cobra.Command {
 	return &cobra.Command{

@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+
+	"tollgate/node/run"
+)
+
+// walk visits every command that a user can call, parents first.
+func walk(cmd *cobra.Command, visit func(*cobra.Command)) {
+	if cmd.Hidden || cmd.Name() == "help" {
+		return
+	}
+	visit(cmd)
+	for _, c := range cmd.Commands() {
+		walk(c, visit)
+	}
+}
+
+func TestEveryCommandHasAShortTextAndAnExampleThatCallsIt(t *testing.T) {
+	walk(newRoot(io.Discard, io.Discard, run.Serve), func(cmd *cobra.Command) {
+		require.NotEmpty(t, cmd.Short, cmd.CommandPath())
+		require.NotNil(t, cmd.Args, "%s takes any arguments in silence", cmd.CommandPath())
+		require.NotEmpty(t, cmd.Example, cmd.CommandPath())
+		for _, line := range strings.Split(cmd.Example, "\n") {
+			require.Contains(t, line, cmd.CommandPath(), "an example of another command")
+		}
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			require.NotEmpty(t, f.Usage, "%s --%s", cmd.CommandPath(), f.Name)
+		})
+	})
+}
+
+func TestHelpOfEveryCommandShowsItsExample(t *testing.T) {
+	walk(newRoot(io.Discard, io.Discard, run.Serve), func(cmd *cobra.Command) {
+		args := append(strings.Fields(cmd.CommandPath())[1:], "--help")
+		out, said, status := command(t, args...)
+		require.Zero(t, status, said)
+		require.Contains(t, out, "Examples:", cmd.CommandPath())
+	})
+}
+
+// Examples are parsed by the commands they show: a flag that is gone breaks here.
+func TestExamplesParse(t *testing.T) {
+	walk(newRoot(io.Discard, io.Discard, run.Serve), func(cmd *cobra.Command) {
+		for _, line := range strings.Split(cmd.Example, "\n") {
+			_, rest, ok := strings.Cut(strings.TrimSpace(line), "tollgate")
+			require.True(t, ok, line)
+			root := newRoot(io.Discard, io.Discard, run.Serve)
+			found, flags, err := root.Find(strings.Fields(rest))
+			require.NoError(t, err, line)
+			require.NoError(t, found.ParseFlags(flags), line)
+			require.NoError(t, found.ValidateArgs(found.Flags().Args()), line)
+		}
+	})
+}
+
+func TestCommandLineReferenceIsUpToDate(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# Command line\n\n" +
+		"This page is written by `go test ./node/cli -update` from the commands themselves.\n\n" +
+		"Flags without a command mean `serve`, so LiteLLM's way to start works: `tollgate --config config.yaml --port 4000`.\n" +
+		"What stands on the command line wins over the environment, and the environment over a `.env` file in the\n" +
+		"working folder (unread with `LITELLM_MODE=PRODUCTION`). Every command ends with status 0, or with 1 and one\n" +
+		"sentence on standard error; faults of a config file come a line each.\n")
+	walk(newRoot(io.Discard, io.Discard, run.Serve), func(cmd *cobra.Command) {
+		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n```\n%s\n```\n", cmd.CommandPath(), cmd.Short, trimIndent(cmd.Example))
+		flagTable(&b, cmd)
+	})
+	golden(t, filepath.Join(repository(t), "docs/cli.md"), b.String())
+}
+
+func trimIndent(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimSpace(l)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func flagTable(b *strings.Builder, cmd *cobra.Command) {
+	head := false
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Name == "help" {
+			return
+		}
+		if !head {
+			head = true
+			b.WriteString("\n| Flag | Environment | Default | Meaning |\n|---|---|---|---|\n")
+		}
+		arg, usage := pflag.UnquoteUsage(f)
+		name := "`--" + f.Name
+		if arg != "" {
+			name += " " + strings.ToUpper(arg)
+		}
+		name += "`"
+		if f.Shorthand != "" {
+			name += ", `-" + f.Shorthand + "`"
+		}
+		def := f.DefValue
+		switch def {
+		case "", "0", "0s", "false":
+			def = ""
+		default:
+			def = "`" + def + "`"
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", name, variables(cmd, f), def, strings.ReplaceAll(usage, "|", "\\|"))
+	})
+}
+
+// variables are the environment names of a flag; the fields of objects and the
+// choices of one call have none.
+func variables(cmd *cobra.Command, f *pflag.Flag) string {
+	node := cmd.Name() == "serve" || strings.HasPrefix(cmd.CommandPath(), "tollgate config")
+	if !node && f.Name != "addr" && f.Name != "output" {
+		return ""
+	}
+	names := []string{"`TOLLGATE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")) + "`"}
+	for _, n := range serveAlso[f.Name] {
+		names = append(names, "`"+n+"`")
+	}
+	return strings.Join(names, ", ")
+}
