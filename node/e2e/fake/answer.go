@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net"
@@ -80,10 +81,25 @@ func (a *answer) failure(status int) {
 }
 
 func (a *answer) body(status int, contentType, text string) {
+	if a.call.orders.has("gzip") {
+		a.w.Header().Set("Content-Encoding", "gzip")
+		text = packed(text)
+	}
+	if a.call.orders.has("close") {
+		a.w.Header().Set("Connection", "close")
+	}
 	a.w.Header().Set("Content-Type", contentType)
 	a.w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	a.w.WriteHeader(status)
 	_, _ = io.WriteString(a.w, text) // the caller may have left
+}
+
+func packed(text string) string {
+	var out strings.Builder
+	w := gzip.NewWriter(&out)
+	_, _ = io.WriteString(w, text) // a builder takes everything
+	_ = w.Close()
+	return out.String()
 }
 
 // pause waits, or returns false when the caller has left.

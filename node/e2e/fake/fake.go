@@ -92,6 +92,9 @@ func (s *Server) Last(mark string) *Request {
 	return nil
 }
 
+// Hangup closes every connection, as a provider does with idle ones.
+func (s *Server) Hangup() { s.http.CloseClientConnections() }
+
 // Forget drops what has been recorded and starts to count anew.
 func (s *Server) Forget() {
 	s.mu.Lock()

@@ -31,6 +31,9 @@ import (
 //	comments        keep-alive comments between frames
 //	tools=2         call tools, this many at once
 //	nousage         leave usage out
+//	gzip            compress the body, asked for or not
+//	wide=200000     one word of this many bytes
+//	close           close the connection after the answer, in order
 //	json            ignore stream: true and answer with one JSON body
 type orders map[string]string
 
@@ -202,6 +205,9 @@ func (c *call) words() []string {
 			out = out[:c.maxTokens]
 		}
 		return out
+	}
+	if n := c.orders.number("wide", 0); n > 0 {
+		return []string{strings.Repeat("w", n)}
 	}
 	text := "Héllo 世界 🙂 from " + c.model + "."
 	if c.toolResult != "" {
