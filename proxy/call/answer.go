@@ -88,7 +88,7 @@ func (c *call) failed(f *provider.Error) *refusal.Refusal {
 // at work: the provider bills what it has read, so the input is charged.
 func (c *call) abandoned() *refusal.Refusal {
 	usage := price.Usage{}
-	if c.exchange != nil || !c.sentAt.IsZero() {
+	if c.atWork {
 		usage = c.estimate(0)
 	}
 	if err := c.settle(outcome{status: storeClientClosed, usage: usage}); err != nil {

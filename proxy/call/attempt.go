@@ -163,6 +163,7 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 	}
 	c.keepSpace(req.Body)
 	c.addExtraHeaders(req)
+	c.atWork = true
 	x, err := c.h.Upstream.Start(req, c.timeouts(d), func(x *upstream.Exchange) {
 		c.current.Store(x)
 		if c.canceled.Load() {
@@ -174,6 +175,7 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 	}
 	c.exchange, c.firstAt = x, c.h.Clock.Now()
 	if x.Status() >= 300 {
+		c.atWork = false
 		body, _ := x.ReadAll(nil, 1<<20)
 		fault := p.Error(&c.pcall, x.Status(), x.Header, body)
 		x.Close() // status and headers are the connection's, which serves others from here on

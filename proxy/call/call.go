@@ -150,6 +150,7 @@ type thisCall struct {
 	exchange *upstream.Exchange
 	sentAt   time.Time // when the provider was asked
 	firstAt  time.Time // its first byte
+	atWork   bool      // the provider was asked and has not refused: it may bill
 
 	watch    *time.Timer
 	conn     Connection

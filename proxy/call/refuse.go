@@ -9,6 +9,7 @@ import (
 
 	"tollgate/config/model"
 	"tollgate/limiter/admit"
+	"tollgate/proxy/anthropic"
 	"tollgate/proxy/openai"
 	"tollgate/proxy/provider"
 	"tollgate/proxy/refusal"
@@ -100,7 +101,11 @@ func (c *call) upstreamRefusal(f *provider.Error) *refusal.Refusal {
 	if typ == "" && f.Class == provider.RateLimit {
 		typ = "throttling_error"
 	}
-	r := refusal.New(f.Status, typ, f.Param, msg)
+	status := f.Status
+	if c.op == provider.OpMessages {
+		status = anthropic.UpstreamStatus(f)
+	}
+	r := refusal.New(status, typ, f.Param, msg)
 	r.Class = string(f.Class)
 	switch f.Code {
 	case "context_length_exceeded", "content_policy_violation", "model_not_found", "insufficient_quota", "unsupported_parameter":

@@ -26,6 +26,7 @@ type streamBody struct {
 	pending []byte
 	off     int
 	over    bool // everything the client gets is in pending
+	left    bool // the client went before the end
 	fault   *provider.Error
 	grownAt int64
 	keep    bool   // the settings ask for the answer to be kept
@@ -231,7 +232,7 @@ func (b *streamBody) book() {
 		o.response = transcript(b.kept)
 	}
 	switch {
-	case c.canceled.Load() || b.fault == nil && !b.over:
+	case c.canceled.Load() || b.left:
 		o.status = storeClientClosed
 	case b.fault != nil:
 		o.status = storeFailure
@@ -268,8 +269,12 @@ func (b *streamBody) Close() error {
 	c := b.c
 	c.unwatch()
 	if !c.settled {
-		b.over = false // cut by the client
-		if b.x != nil {
+		b.left = true
+		switch {
+		case b.x == nil:
+		case c.snap.Routing.Config.Tollgate.DrainUpstream && !b.over:
+			b.readOn()
+		default:
 			b.x.Cancel()
 		}
 		b.book()
@@ -281,6 +286,17 @@ func (b *streamBody) Close() error {
 	c.h.inFlight.Add(-1)
 	c.release()
 	return nil
+}
+
+// readOn hears the provider out although the client has gone, for its own count
+// of what it bills. The budget still cuts it, and so does silence.
+func (b *streamBody) readOn() {
+	for !b.over && !b.overBudget() {
+		b.pending, b.off = b.pending[:0], 0
+		if b.fault = b.step(); b.fault != nil {
+			return
+		}
+	}
 }
 
 // drain takes the little that follows the end marker, so that the connection

@@ -1,0 +1,273 @@
+package call_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tollgate/config/model"
+	"tollgate/config/unit"
+	"tollgate/ledger/store"
+)
+
+// limited is a key whose limits show what is left behind: a budget, and three
+// calls at a time.
+func limited(k *model.Key) {
+	b, three := 10*unit.Dollar, int64(3)
+	k.MaxBudget, k.Parallel = &b, &three
+}
+
+func TestEveryOutcomeLeavesOneRowAndNothingHeld(t *testing.T) {
+	status := func(code int) func(*world, string, net.Conn, *http.Request, []byte) {
+		return func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+			respond(c, code, "", `{"error":{"message":"no","type":"t","code":"c"}}`)
+		}
+	}
+	hangUp := func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) { _ = c.Close() }
+	firstFails := func(_ *world, host string, c net.Conn, r *http.Request, b []byte) {
+		if host == "first.test" {
+			respond(c, 500, "", `{"error":{"message":"down"}}`)
+			return
+		}
+		answers(nil, host, c, r, b)
+	}
+	cutStream := func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+		beginStream(c)
+		_ = chunk(c, delta("one two three four"))
+		_ = c.Close()
+	}
+	cost := 100*unit.Money(1000) + 50*unit.Money(2000)
+	for _, tc := range []struct {
+		name     string
+		provider func(*world, string, net.Conn, *http.Request, []byte)
+		body     string
+		path     string
+		options  []option
+		status   int
+		row      string
+		class    string
+		cost     unit.Money // -1: some
+		attempts int
+		contains string
+	}{
+		{name: "whole", provider: answers, body: body("m", ""), status: 200, row: store.Success, cost: cost, attempts: 1},
+		{name: "stream", provider: answers, body: body("m", `"stream":true`), status: 200, row: store.Success, cost: cost, attempts: 1, contains: "[DONE]"},
+		{name: "mocked", body: body("mocked", ""), status: 200, row: store.Success, cost: -1, attempts: 1, contains: "hello"},
+		{name: "mocked stream", body: body("mocked", `"stream":true`), status: 200, row: store.Success, cost: -1, attempts: 1, contains: "[DONE]"},
+		{name: "bad request", provider: status(400), body: body("m", `"num_retries":2`), status: 400, row: store.Failure, class: "BadRequestError", attempts: 1},
+		{name: "failing provider", provider: status(500), body: body("m", ""), status: 500, row: store.Failure, class: "InternalServerError", attempts: 1},
+		{name: "rate limited provider", provider: status(429), body: body("m", ""), status: 429, row: store.Failure, class: "RateLimitError", attempts: 1},
+		{name: "retried", provider: status(500), body: body("m", `"num_retries":1`), status: 500, row: store.Failure, class: "InternalServerError", attempts: 2},
+		{name: "fallback", provider: firstFails, body: body("m", `"fallbacks":["spare"]`), status: 200, row: store.Success, cost: cost, attempts: 2},
+		{name: "fallback of a stream", provider: firstFails, body: body("m", `"stream":true,"fallbacks":["spare"]`), status: 200, row: store.Success, cost: cost, attempts: 2},
+		{name: "silent provider", provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) { _, _ = c.Read(make([]byte, 1)) },
+			body: body("m", `"timeout":0.05`), status: 408, row: store.Failure, class: "Timeout", attempts: 1},
+		{name: "hung up", provider: hangUp, body: body("m", ""), status: 500, row: store.Failure, class: "APIConnectionError", attempts: 1},
+		{name: "garbage", provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+			respond(c, 200, "", "<html>hello</html>")
+		}, body: body("m", ""), status: 500, row: store.Failure, attempts: 1},
+		{name: "cut stream", provider: cutStream, body: body("m", `"stream":true`), status: 200, row: store.Failure, cost: -1, attempts: 1, contains: `"error"`},
+		{name: "stream that never begins", provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+			beginStream(c)
+			_ = c.Close()
+		}, body: body("m", `"stream":true`), status: 500, row: store.Failure, attempts: 1},
+		{name: "unpriced", provider: answers, body: body("unpriced", ""), options: []option{withKey(func(k *model.Key) {
+			three := int64(3)
+			k.Parallel = &three
+		})}, status: 200, row: store.Success, attempts: 1},
+		{name: "unpriced under a budget", provider: answers, body: body("unpriced", ""), status: 400, row: store.Failure},
+		{name: "over budget", provider: answers, body: body("m", `"max_tokens":500`), options: []option{withKey(func(k *model.Key) {
+			b, three := unit.Dollar/100000, int64(3)
+			k.MaxBudget, k.Parallel = &b, &three
+		})}, status: 429, row: store.Failure, class: "BudgetExceededError"},
+		{name: "unknown model", body: body("nobody", ""), status: 400, row: store.Failure},
+		{name: "no messages", body: `{"model":"m"}`, status: 400, row: store.Failure},
+		{name: "anthropic dialect", path: "/v1/messages", provider: answers, body: body("m", `"max_tokens":20`), status: 200, row: store.Success, cost: cost, attempts: 1},
+		{name: "overloaded, anthropic dialect", path: "/v1/messages", provider: status(529), body: body("m", `"max_tokens":20`), status: 529, row: store.Failure, attempts: 1, contains: "overloaded_error"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, append([]option{withKey(limited)}, tc.options...)...)
+			w.serve(tc.provider)
+			path := tc.path
+			if path == "" {
+				path = "/v1/chat/completions"
+			}
+			got := w.postTo(path, tc.body)
+			require.Equal(t, tc.status, got.status, got.body)
+			require.Contains(t, got.body, tc.contains)
+			e := w.only()
+			require.Equal(t, tc.row, e.Status)
+			require.Equal(t, tc.attempts, e.Attempts)
+			if tc.class != "" {
+				require.Equal(t, tc.class, e.ErrorClass)
+			}
+			if tc.cost < 0 {
+				require.Positive(t, int64(e.Cost.Total))
+			} else {
+				require.Equal(t, tc.cost, e.Cost.Total)
+			}
+			require.NotEmpty(t, got.header.Get("x-litellm-call-id"))
+			require.Equal(t, e.Cost.Total, w.ledger.SpendOf(keyScope()))
+			if tc.row == store.Success {
+				spent, _, ok := w.account.Spent(keyScope())
+				if ok {
+					require.Equal(t, e.Cost.Total, spent, "budget and ledger agree")
+				}
+			}
+		})
+	}
+}
+
+// rawCall sends a call on a connection of its own and gives it back unread.
+func (w *world) rawCall(text string) net.Conn {
+	w.t.Helper()
+	c, err := net.Dial("tcp", w.addr)
+	require.NoError(w.t, err)
+	_, err = fmt.Fprintf(c, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", theKey, len(text), text)
+	require.NoError(w.t, err)
+	return c
+}
+
+func TestClientGoneBeforeTheAnswerPaysForItsInput(t *testing.T) {
+	for _, more := range []string{"", `"stream":true`} {
+		t.Run(more, func(t *testing.T) {
+			w := newWorld(t, withKey(limited))
+			got := make(chan struct{})
+			w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+				close(got)
+				_, err := c.Read(make([]byte, 1)) // until the gateway hangs up
+				if err == nil {
+					t.Error("the provider was sent more")
+				}
+			})
+			c := w.rawCall(body("m", more))
+			<-got
+			require.NoError(t, c.Close())
+			require.Eventually(t, func() bool { return len(w.entries()) == 1 }, 5*time.Second, time.Millisecond)
+			e := w.only()
+			require.Equal(t, store.ClientClosed, e.Status)
+			require.Positive(t, int64(e.Cost.Total))
+			require.True(t, e.Usage.Estimated)
+		})
+	}
+}
+
+func TestClientGoneBetweenRetriesPaysNothing(t *testing.T) {
+	w := newWorld(t, withKey(limited))
+	w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) { respond(c, 500, "", `{}`) })
+	c := w.rawCall(body("m", `"num_retries":3`))
+	require.Eventually(t, func() bool { return w.asked.Load() >= 2 }, 5*time.Second, time.Millisecond)
+	require.NoError(t, c.Close())
+	require.Eventually(t, func() bool { return len(w.entries()) == 1 }, 5*time.Second, time.Millisecond)
+	e := w.only()
+	require.Equal(t, store.ClientClosed, e.Status)
+	require.Zero(t, e.Cost.Total, "the provider had refused; nothing was in flight")
+}
+
+func TestClientGoneMidStreamPaysForWhatWasProduced(t *testing.T) {
+	w := newWorld(t, withKey(limited))
+	stopped := make(chan error, 1)
+	w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+		beginStream(c)
+		var err error
+		for err == nil {
+			err = chunk(c, delta("some words of an endless answer "))
+		}
+		stopped <- err
+	})
+	c := w.rawCall(body("m", `"stream":true`))
+	br := bufio.NewReader(c)
+	for range 20 {
+		_, err := br.ReadString('\n')
+		require.NoError(t, err)
+	}
+	require.NoError(t, c.Close())
+	require.Error(t, <-stopped)
+	require.Eventually(t, func() bool { return len(w.entries()) == 1 }, 5*time.Second, time.Millisecond)
+	e := w.only()
+	require.Equal(t, store.ClientClosed, e.Status)
+	require.Positive(t, e.Usage.OutTotal)
+	require.True(t, e.Usage.Estimated)
+}
+
+func TestDrainedStreamIsBilledByTheProvidersCount(t *testing.T) {
+	w := newWorld(t, withKey(limited), withConfig(func(c *model.Config) { c.Tollgate.DrainUpstream = true }))
+	left := make(chan struct{})
+	w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+		beginStream(c)
+		_ = chunk(c, delta("one"))
+		<-left
+		for range 2000 { // more than the dead connection's buffers take
+			if chunk(c, delta(strings.Repeat("word ", 200))) != nil {
+				return
+			}
+		}
+		endStream(c)
+	})
+	c := w.rawCall(body("m", `"stream":true,"max_tokens":1000000`))
+	_, err := bufio.NewReader(c).ReadString('{')
+	require.NoError(t, err)
+	require.NoError(t, c.(*net.TCPConn).SetLinger(0))
+	require.NoError(t, c.Close())
+	close(left)
+	require.Eventually(t, func() bool { return len(w.entries()) == 1 }, 10*time.Second, time.Millisecond)
+	e := w.only()
+	require.Equal(t, store.ClientClosed, e.Status)
+	require.Equal(t, int64(50), e.Usage.OutTotal)
+	require.False(t, e.Usage.Estimated)
+}
+
+func TestRefusedByRateLimitLeavesNothingBehind(t *testing.T) {
+	one := int64(1)
+	w := newWorld(t, withKey(func(k *model.Key) { limited(k); k.RPM = &one }))
+	w.serve(answers)
+	require.Equal(t, 200, w.post(body("m", "")).status)
+	got := w.post(body("m", ""))
+	require.Equal(t, 429, got.status)
+	require.NotEmpty(t, got.header.Get("retry-after"))
+	require.Equal(t, "requests", got.header.Get("rate_limit_type"))
+	w.quiet()
+	require.Len(t, w.entries(), 2)
+}
+
+func TestAnswerThatCannotBeBookedIsWithheld(t *testing.T) {
+	w := newWorld(t, withKey(limited))
+	w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+		require.NoError(t, w.ledger.Close())
+		respond(c, 200, "", wholeAnswer)
+	})
+	got := w.post(body("m", ""))
+	require.Equal(t, 503, got.status)
+	require.NotContains(t, got.body, "chatcmpl-1")
+	require.NotEmpty(t, got.header.Get("retry-after"))
+}
+
+func TestEndOfAStreamThatCannotBeBookedIsWithheld(t *testing.T) {
+	w := newWorld(t, withKey(limited))
+	first, closed := make(chan struct{}), make(chan struct{})
+	w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+		beginStream(c)
+		_ = chunk(c, delta("one"))
+		close(first)
+		<-closed
+		endStream(c)
+	})
+	c := w.rawCall(body("m", `"stream":true`))
+	defer c.Close()
+	<-first
+	require.NoError(t, w.ledger.Close())
+	close(closed)
+	require.NoError(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	var all strings.Builder
+	_, _ = io.Copy(&all, io.LimitReader(c, 1<<12))
+	require.Contains(t, all.String(), "one")
+	require.NotContains(t, all.String(), "[DONE]")
+	require.Contains(t, all.String(), "error")
+}
