@@ -233,6 +233,11 @@ func (c *call) fromHeaders() {
 					r.tags = append(r.tags, t)
 				}
 			}
+		case "X-Litellm-Spend-Logs-Metadata":
+			var object jsonscan.Object
+			if object.Parse(v) == nil {
+				r.logged = append([]byte(nil), v...)
+			}
 		case "X-Litellm-Trace-Id":
 			trace = v
 		case "X-Litellm-Session-Id":
