@@ -62,9 +62,13 @@ func (b *logBuffer) String() string {
 	return b.buf.String()
 }
 
-// binary is the program under test.
+// binary is the program under test: bin/tollgate, or what the environment names,
+// such as a build with the race detector.
 func binary(t testing.TB) string {
 	t.Helper()
+	if path := os.Getenv("TOLLGATE_E2E_BINARY"); path != "" {
+		return path
+	}
 	path, err := filepath.Abs("../../bin/tollgate")
 	if err == nil {
 		_, err = os.Stat(path)
@@ -99,8 +103,11 @@ func start(t testing.TB, o options) *node {
 	n.begin()
 	t.Cleanup(func() {
 		n.kill()
+		if said := n.log.String(); strings.Contains(said, "DATA RACE") || strings.Contains(said, "panic: ") {
+			t.Error("the node's log tells of a race or a panic")
+		}
 		if t.Failed() {
-			t.Logf("log of the node:\n%s", tail(n.log.String(), 6000))
+			t.Logf("log of the node:\n%s", tail(n.log.String(), 12000))
 		}
 	})
 	n.ready()
