@@ -7,6 +7,7 @@ import "bytes"
 type Iter struct {
 	raw []byte
 	i   int
+	at  int // of the value returned last
 }
 
 // Walk starts at a raw object or array; any other value has nothing to walk.
@@ -55,9 +56,12 @@ func (it *Iter) start() (int, bool) {
 
 func (it *Iter) value(i int) []byte {
 	end := Skip(it.raw, i)
-	it.i = end
+	it.i, it.at = end, min(i, end)
 	return it.raw[min(i, end):end:end]
 }
+
+// Offset is where the value returned last begins in what is walked.
+func (it *Iter) Offset() int { return it.at }
 
 // Find returns the raw value of the member whose key is spelled key, nil when
 // there is none. Keys written with escapes are not found: it is for answers.

@@ -32,6 +32,7 @@ type chunks struct {
 	info     provider.StreamInfo
 
 	o          jsonscan.Object
+	pattern    template
 	buf        []byte
 	tier       []byte // service_tier as told last, raw
 	usageFrame []byte // the provider's usage chunk, ready to be sent
@@ -46,6 +47,9 @@ func (s *chunks) Info() *provider.StreamInfo { return &s.info }
 
 // Event takes one upstream event.
 func (s *chunks) Event(name string, data []byte, out provider.Sink) error {
+	if s.quick(name, data, out) {
+		return nil
+	}
 	if stream.IsDone(data) {
 		s.info.Done = true
 		return nil
@@ -150,6 +154,9 @@ func (s *chunks) pass(data, choices, usage, model []byte, out provider.Sink) err
 	s.info.SawContent = s.info.SawContent || s.counted > 0
 	s.buf = s.frame(s.buf[:0], data, edits)
 	out.Emit(s.buf)
+	if !told && !s.mend && bytes.IndexByte(data, '\n') < 0 {
+		s.pattern.learn(data, s.buf)
+	}
 	return nil
 }
 
