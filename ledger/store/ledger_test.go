@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -149,6 +150,58 @@ func TestRestartChargesOpenIntentsAtMaximum(t *testing.T) {
 	cfg.Incarnation = 5
 	l = reopen(t, l, cfg)
 	require.Empty(t, l.Interrupted(), "charged once, not at every start")
+}
+
+func TestAmendedIntentIsChargedAsAmended(t *testing.T) {
+	long := store.Charge{Scope: model.Scope{Dim: model.DimTag, ID: strings.Repeat("x", 600)}}
+	for name, charges := range map[string][2][]store.Charge{"in a slot": {}, "under a key": {{long}, {long}}, "outgrown": {nil, {long}}} {
+		t.Run(name, func(t *testing.T) {
+			cfg := store.Config{Dir: t.TempDir()}
+			l := open(t, cfg)
+			in := sampleIntent(1)
+			in.Charges = append(in.Charges, charges[0]...)
+			ref, err := l.Begin(in)
+			require.NoError(t, err)
+			more := *sampleIntent(1)
+			more.Max, more.Charges = 3*unit.Dollar, append(more.Charges, charges[1]...)
+			ref, err = l.Amend(ref, &more)
+			require.NoError(t, err)
+			_, err = l.Amend(ref, sampleIntent(2))
+			require.ErrorIs(t, err, store.ErrWrongRef)
+
+			l = reopen(t, l, cfg)
+			left := l.Interrupted()
+			require.Len(t, left, 1)
+			require.Equal(t, 3*unit.Dollar, left[0].Cost.Total)
+			require.Equal(t, more.Charges, left[0].Charges)
+		})
+	}
+}
+
+func TestCallThatDiedWhileBeingAmendedIsChargedOnce(t *testing.T) {
+	cfg := store.Config{Dir: t.TempDir()}
+	l := open(t, cfg)
+	for _, m := range []unit.Money{unit.Dollar, 2 * unit.Dollar} { // the state between an Amend's two steps
+		in := sampleIntent(1)
+		in.Max = m
+		_, err := l.Begin(in)
+		require.NoError(t, err)
+	}
+	l = reopen(t, l, cfg)
+	require.Len(t, l.Interrupted(), 1)
+	require.Equal(t, l.Interrupted()[0].Cost.Total, l.SpendOf(model.Scope{Dim: model.DimKey, ID: keyHash}))
+	require.Zero(t, l.Stats().Open)
+}
+
+func TestSettledCallLeavesNoAmendedIntent(t *testing.T) {
+	l := open(t, store.Config{})
+	ref, err := l.Begin(sampleIntent(1))
+	require.NoError(t, err)
+	ref, err = l.Amend(ref, sampleIntent(1))
+	require.NoError(t, err)
+	_, err = l.Settle(ref, sampleEntry(1))
+	require.NoError(t, err)
+	require.Zero(t, l.Stats().Open)
 }
 
 func TestIntentThatDoesNotFitASlotIsKeptWhole(t *testing.T) {

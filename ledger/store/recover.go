@@ -76,8 +76,12 @@ func (l *Ledger) chargeOne(ref Ref, in *Intent) error {
 	}
 	e := interruptedEntry(in)
 	e.End = l.cfg.Clock.Now()
+	next := l.commits.next
 	if _, err := l.Settle(ref, e); err != nil {
 		return fmt.Errorf("charge interrupted call: %w", err)
+	}
+	if l.commits.next == next {
+		return nil // the process died while this intent was being amended: its other form has been charged
 	}
 	l.interrupted = append(l.interrupted, *e)
 	return nil

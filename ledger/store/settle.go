@@ -46,6 +46,35 @@ func (l *Ledger) Begin(in *Intent) (Ref, error) {
 	return Ref{inDB: true, call: in.CallID}, nil
 }
 
+// Amend replaces the intent of a call in flight, because it may now cost more or
+// counts against another window. The old one goes only when the new one stands:
+// a process that dies between them leaves both, and a start charges the call once.
+// After an error the old intent is as it was.
+func (l *Ledger) Amend(old Ref, in *Intent) (Ref, error) {
+	if old.call != in.CallID {
+		return old, ErrWrongRef
+	}
+	if old.inDB { // one key per call: writing it again replaces it, wherever it fits now
+		b := l.db.NewBatch()
+		defer b.Close()
+		if in.Incarnation == 0 {
+			in.Incarnation = l.incarnation
+		}
+		if err := b.Set(callKey(nil, kIntent, in.CallID), appendIntent(nil, in), nil); err != nil {
+			return old, fmt.Errorf("write intent: %w", err)
+		}
+		if err := l.commitAsMode(b); err != nil {
+			return old, fmt.Errorf("write intent: %w", err)
+		}
+		return old, nil
+	}
+	fresh, err := l.Begin(in)
+	if err != nil {
+		return old, err
+	}
+	return fresh, l.Abort(old)
+}
+
 // Abort takes an intent back: nothing was sent upstream, or nothing that costs.
 func (l *Ledger) Abort(ref Ref) error {
 	switch {
