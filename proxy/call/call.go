@@ -141,6 +141,7 @@ type thisCall struct {
 	reservation *admit.Reservation
 	intent      store.Ref
 	max         unit.Money
+	growing     bool  // a stream without a maximum of its own: its reservation follows its output
 	outputCap   int64 // tokens that the reservation affords; 0: no cap of ours
 
 	attempts int

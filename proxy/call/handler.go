@@ -186,6 +186,9 @@ func (c *call) admitCall() *refusal.Refusal {
 				" has no price, and the caller has a budget: set input_cost_per_token and output_cost_per_token on the deployment, or `unpriced: flag` and a soft budget.")
 		}
 		ask.Max = worst
+		if c.req.maxOutput == 0 && c.op != provider.OpEmbedding && c.snap.Routing.Config.Tollgate.Unbounded == "reject" {
+			return refusal.New(400, "invalid_request_error", "max_tokens", "The caller has a budget, and this gateway asks for a stated maximum then: set max_tokens.")
+		}
 		c.bound(ask, group, in, out)
 	}
 	res, err := c.h.Admit.Acquire(c.admitContext(), ask)
@@ -211,14 +214,17 @@ func (c *call) bound(ask *admit.Ask, group string, in, out int64) {
 	if c.req.maxOutput > 0 || c.op == provider.OpEmbedding {
 		return
 	}
-	learned := min(c.h.Admit.Learned(c.principal.KeyHash(), group), out)
-	small, _ := c.plan.Worst(in, max(learned, 64))
-	switch c.snap.Routing.Config.Tollgate.Unbounded {
-	case "reserve_max":
+	if c.snap.Routing.Config.Tollgate.Unbounded == "reserve_max" {
 		return
-	default:
-		ask.Clamp, ask.Min = true, min(small, ask.Max)
 	}
+	learned := c.h.Admit.Learned(c.principal.KeyHash(), group)
+	if c.req.stream {
+		ask.Max, _ = c.plan.Worst(in, min(learned+growthMargin, out))
+		c.growing = true
+		return
+	}
+	small, _ := c.plan.Worst(in, min(max(learned, 64), out))
+	ask.Clamp, ask.Min = true, min(small, ask.Max)
 }
 
 // capOutput turns a clamped grant into the most output tokens it pays for.
@@ -228,7 +234,8 @@ func (c *call) capOutput(ask *admit.Ask, in int64) {
 		return
 	}
 	c.max = granted
-	c.outputCap = route.Affordable(&c.plan, in, granted)
+	// The provider's maximum is that of each choice; the grant pays for all.
+	c.outputCap = max(route.Affordable(&c.plan, in, granted)/c.req.choices, 1)
 }
 
 func (c *call) outputBound() int64 {

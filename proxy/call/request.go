@@ -39,6 +39,9 @@ type request struct {
 	images        int64
 }
 
+// most is above every maximum that a provider knows.
+const most = 1 << 40
+
 // isGatewayField reports whether a body field is meant for the gateway: it
 // never reaches a provider.
 func isGatewayField(op provider.Op, key []byte) bool {
@@ -133,14 +136,14 @@ func (c *call) field(key, raw []byte) *refusal.Refusal {
 		if !ok || v < 0 {
 			return wrongType(key, "an integer")
 		}
-		r.maxOutput = max(r.maxOutput, v)
+		r.maxOutput = max(r.maxOutput, min(v, most)) // times the choices it must not wrap
 	case "n", "best_of":
 		v, ok := jsonscan.Int(raw)
 		if !ok || v < 1 || v > 128 {
 			return wrongType(key, "an integer from 1 to 128")
 		}
 		r.choices = max(r.choices, v)
-	case "messages", "prompt", "input", "system", "tools", "functions", "response_format", "instructions":
+	case "messages", "prompt", "input", "system", "tools", "functions", "response_format", "instructions", "suffix", "prediction":
 		c.measure(raw)
 	default:
 		return c.gatewayField(key, raw)

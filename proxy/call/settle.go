@@ -156,11 +156,35 @@ func (c *call) growReservation(out int64) (ok bool, next int64) {
 		return true, out + growthMargin/4
 	}
 	ahead := price.Max(row, in, out*2+4*growthMargin)
-	if c.reservation.Grow(ahead-held) || c.reservation.Grow(need-held) {
-		c.max = c.reservation.Granted()
+	if (c.reservation.Grow(ahead-held) || c.reservation.Grow(need-held)) && c.amendIntent() {
 		return true, out + growthMargin/4
 	}
 	return price.Max(row, in, out) < held, out + 1
+}
+
+// covered reports whether the reservation pays for out tokens.
+func (c *call) covered(out int64) bool {
+	return price.Max(c.served.Deployment.Price, c.req.inputBound(), out) <= c.reservation.Granted()
+}
+
+// amendIntent makes durable what a grown reservation may cost, before that is
+// used: a kill must not charge a long stream at what it began with. The growth
+// may have moved the call into a newer window of a budget.
+func (c *call) amendIntent() bool {
+	var buf [8]int64
+	for i, w := range c.reservation.Windows(buf[:0]) {
+		c.charges[i].Window = w
+	}
+	in := c.intentRecord()
+	in.Max, in.Deployment = c.reservation.Granted(), c.served.Deployment.ID
+	ref, err := c.h.Ledger.Amend(c.intent, in)
+	c.intent = ref
+	if err != nil {
+		c.h.Logger.Error("intent not amended", "call_id", c.idText, "error", err)
+		return false
+	}
+	c.max = in.Max
+	return true
 }
 
 // growthMargin is how many tokens a stream's reservation stays ahead.

@@ -209,7 +209,16 @@ func (b *streamBody) overBudget() bool {
 		return false
 	}
 	out := b.tr.Info().OutputBytes / 3
+	if !c.growing {
+		// The provider keeps the stated maximum, which is reserved. Only one that
+		// ignores it comes to a count that no tokens of usual length explain.
+		out = b.tr.Info().OutputBytes / 12
+	}
 	if out < b.grownAt {
+		return false
+	}
+	if !c.growing && c.covered(out) {
+		b.grownAt = out + growthMargin/4
 		return false
 	}
 	ok, next := c.growReservation(out)

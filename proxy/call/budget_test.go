@@ -1,0 +1,135 @@
+package call_test
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"tollgate/config/model"
+	"tollgate/config/unit"
+	"tollgate/ledger/store"
+)
+
+// reserved is what the caller's budget holds for calls in flight.
+func (w *world) reserved() unit.Money { return w.account.Reserved(keyScope()) }
+
+func TestStreamWithoutMaximumReservesLittleAndGrowsWithItsIntent(t *testing.T) {
+	w := newWorld(t, withKey(limited), withConfig(func(c *model.Config) {
+		c.Deployments[0].Info["max_output_tokens"] = []byte("1000000")
+	}))
+	steps := make(chan struct{})
+	w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, body []byte) {
+		require.NotContains(t, string(body), "max_", "no maximum is forced on a stream that can grow")
+		beginStream(c)
+		_ = chunk(c, delta("one"))
+		<-steps
+		_ = chunk(c, delta(strings.Repeat("word ", 6000)))
+		<-steps
+		endStream(c)
+	})
+	c := w.rawCall(body("m", `"stream":true`))
+	defer c.Close()
+	require.Eventually(t, func() bool { return w.reserved() > 0 }, 5*time.Second, time.Millisecond)
+	small := w.reserved()
+	require.Less(t, small, unit.Dollar/10, "the model's maximum would take two dollars")
+	steps <- struct{}{}
+	require.Eventually(t, func() bool { return w.reserved() > 2*small }, 5*time.Second, time.Millisecond)
+	require.Equal(t, 1, w.ledger.Stats().Open, "one call has one intent")
+	require.GreaterOrEqual(t, w.ledger.Stats().Aborted, uint64(1), "the intent was amended")
+	steps <- struct{}{}
+	require.Eventually(t, func() bool { return len(w.entries()) == 1 }, 5*time.Second, time.Millisecond)
+	e := w.only()
+	require.Equal(t, store.Success, e.Status)
+	require.Greater(t, e.Max, 2*small)
+}
+
+func TestStreamIsCutWhereItsBudgetEnds(t *testing.T) {
+	w := newWorld(t, withBudget(unit.Dollar/100)) // 5000 output tokens
+	w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+		beginStream(c)
+		for chunk(c, delta(strings.Repeat("word ", 100))) == nil {
+		}
+	})
+	got := w.post(body("m", `"stream":true`))
+	require.Equal(t, 200, got.status)
+	require.Contains(t, got.body, `"finish_reason":"length"`)
+	require.Contains(t, got.body, "[DONE]")
+	e := w.only()
+	require.Equal(t, store.Success, e.Status)
+	require.LessOrEqual(t, e.Cost.Total, unit.Dollar/100)
+	require.Greater(t, e.Cost.Total, unit.Dollar/200)
+}
+
+func TestStreamWithAStatedMaximumIsNotCutByACoarseCount(t *testing.T) {
+	// 2000 tokens of six letters reserve nearly all of the budget, and a third of
+	// their bytes would be twice as many tokens.
+	w := newWorld(t, withBudget(5*unit.Dollar/1000))
+	w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+		beginStream(c)
+		for range 20 {
+			_ = chunk(c, delta(strings.Repeat("wordy ", 100)))
+		}
+		endStream(c)
+	})
+	got := w.post(body("m", `"stream":true,"max_tokens":2000`))
+	require.NotContains(t, got.body, `"finish_reason":"length"`)
+	require.Equal(t, int64(50), w.only().Usage.OutTotal)
+}
+
+func TestCallWithoutMaximumIsClampedPerChoice(t *testing.T) {
+	w := newWorld(t, withBudget(5*unit.Dollar/1000)) // 2500 output tokens at most
+	var sent string
+	var once sync.Once
+	w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, body []byte) {
+		once.Do(func() { sent = string(body) })
+		respond(c, 200, "", wholeAnswer)
+	})
+	got := w.post(body("m", `"n":4`))
+	require.Equal(t, 200, got.status, got.body)
+	require.Regexp(t, `"max_(completion_)?tokens":6\d\d\b`, sent, "a quarter of what the budget pays for")
+}
+
+func TestHugeStatedMaximumDoesNotWrapIntoAFreeCall(t *testing.T) {
+	for _, more := range []string{`"max_tokens":9223372036854775807,"n":2`, `"max_tokens":4611686018427387905,"n":4`, `"max_tokens":9000000000000000000,"n":128`} {
+		w := newWorld(t, withBudget(unit.Dollar))
+		w.serve(answers)
+		got := w.post(body("m", more))
+		require.Equal(t, 429, got.status, more)
+		require.Contains(t, got.body, "budget_exceeded")
+		require.Zero(t, w.asked.Load())
+	}
+}
+
+func TestUnboundedCallIsRefusedWhereTheSettingsSaySo(t *testing.T) {
+	w := newWorld(t, withBudget(unit.Dollar), withConfig(func(c *model.Config) { c.Tollgate.Unbounded = "reject" }))
+	w.serve(answers)
+	require.Equal(t, 400, w.post(body("m", "")).status)
+	require.Equal(t, 200, w.post(body("m", `"max_tokens":100`)).status)
+}
+
+func TestParallelCallsNeverPassTheBudget(t *testing.T) {
+	long := strings.Repeat("a prompt longer than what the fake counts ", 3)
+	w := newWorld(t, withBudget(unit.Dollar/1000*2))
+	w.serve(answers)
+	var wg sync.WaitGroup
+	codes := make(chan int, 60)
+	for range 60 {
+		wg.Go(func() { codes <- w.post(strings.Replace(body("m", `"max_tokens":50`), "hello", long, 1)).status })
+	}
+	wg.Wait()
+	close(codes)
+	count := map[int]int{}
+	for c := range codes {
+		count[c]++
+	}
+	require.Equal(t, 60, count[200]+count[429], count)
+	require.Positive(t, count[200])
+	w.quiet()
+	require.LessOrEqual(t, w.ledger.SpendOf(keyScope()), unit.Dollar/1000*2)
+	require.Len(t, w.entries(), 60)
+}
