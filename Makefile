@@ -11,7 +11,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
 
 build: ## build bin/tollgate, one static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/tollgate .
+	CGO_ENABLED=0 $(GO) build -trimpath -pgo bench/node.pgo -ldflags '$(LDFLAGS)' -o bin/tollgate .
 
 run: build ## serve on :4000 with the shipped example config
 	bin/tollgate serve --config $(CONFIG) --data-dir $(DATA)
