@@ -1,6 +1,7 @@
 package call
 
 import (
+	"context"
 	"time"
 
 	"tollgate/config/price"
@@ -146,20 +147,23 @@ func (c *call) session() string {
 }
 
 // growReservation reserves ahead of a stream's output: it is asked when out
-// tokens have been passed on and answers at which count to ask again.
+// tokens have been passed on and answers at which count to ask again. Each
+// asking may wait for other calls to end, so where the budget gives no more the
+// stream goes on as far as its hold pays, asks once more there, and ends.
 func (c *call) growReservation(out int64) (ok bool, next int64) {
 	row := c.served.Deployment.Price
 	in := c.req.inputBound()
 	held := c.reservation.Granted()
-	need := price.Max(row, in, out+growthMargin)
-	if need <= held {
+	if price.Max(row, in, out+growthMargin) <= held {
 		return true, out + growthMargin/4
 	}
-	ahead := price.Max(row, in, out*2+4*growthMargin)
-	if (c.reservation.Grow(ahead-held) || c.reservation.Grow(need-held)) && c.amendIntent() {
+	ahead := price.Max(row, in, out*2+4*growthMargin) - held
+	least := max(price.Max(row, in, out+growthMargin/4)-held, 1)
+	if _, err := c.reservation.GrowBy(context.Background(), ahead, least); err == nil && c.amendIntent() {
 		return true, out + growthMargin/4
 	}
-	return price.Max(row, in, out) < held, out + 1
+	last := price.AffordableOutput(row, in, held)
+	return out < last, max(last, out+1)
 }
 
 // covered reports whether the reservation pays for out tokens.
