@@ -52,6 +52,10 @@ type Spending struct {
 	// SpendOffset is added to what the ledger has counted, for an operator who
 	// sets a spend by hand; the ledger itself is never rewritten.
 	SpendOffset unit.Money `json:"spend_offset_nano,omitempty"`
+	// SpendOffsetWindow is the start of the budget window in which the offset
+	// counts, Unix seconds; 0 when the budget never resets. In any other window
+	// it counts for nothing.
+	SpendOffsetWindow int64 `json:"spend_offset_window,omitempty"`
 }
 
 // ModelBudget is a budget for one model under one key.

@@ -50,4 +50,24 @@ type BudgetDef struct {
 	Window unit.Window
 	Anchor time.Time // start of counting for windows that no calendar fixes
 	Soft   bool      // LiteLLM's check-after way: spend is recorded, not reserved
+	// Offset counts as spent in the window that starts at OffsetWindow (0 for
+	// an endless one) beside what the ledger has; negative after a reset.
+	Offset       unit.Money
+	OffsetWindow int64
 }
+
+// OffsetIn is what counts as spent beside the ledger's sum in one window.
+func (d *BudgetDef) OffsetIn(window int64) unit.Money {
+	if window != d.OffsetWindow {
+		return 0
+	}
+	return d.Offset
+}
+
+// LimitIn is what the ledger's sum may come to in the window that starts then.
+func (d *BudgetDef) LimitIn(window int64) unit.Money { return d.Limit.Add(-d.OffsetIn(window)) }
+
+// ProxyScope is what everything counts for: the gateway as a whole.
+func ProxyScope() Scope { return Scope{Dim: DimProxy, ID: proxyID} }
+
+const proxyID = "proxy"

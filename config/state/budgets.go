@@ -18,10 +18,15 @@ func (s *Snapshot) BudgetOf(sc model.Scope) (model.BudgetDef, bool) {
 			return s.keyBudget(k)
 		}
 	case model.DimUser:
-		if u, ok := s.Users.Get(sc.ID); ok && u.MaxBudget != nil {
+		u, ok := s.Users.Get(sc.ID)
+		if ok && u.MaxBudget != nil {
 			return s.def(&u.Spending, u.CreatedAt)
 		}
-		return s.callerBudget()
+		d, has := s.callerBudget()
+		if ok {
+			offset(&d, &u.Spending)
+		}
+		return d, has
 	case model.DimTeam:
 		if t, ok := s.Teams.Get(sc.ID); ok {
 			return s.def(&t.Spending, t.CreatedAt)
@@ -52,10 +57,14 @@ func (s *Snapshot) keyBudget(k *model.Key) (model.BudgetDef, bool) {
 		return d, true
 	}
 	if b, ok := s.Budgets.Get(k.BudgetID); ok && b.MaxBudget != nil {
-		return s.def(&b.Spending, k.CreatedAt)
+		d, ok := s.def(&b.Spending, k.CreatedAt)
+		offset(&d, &k.Spending)
+		return d, ok
 	}
 	if k.UserID == "" {
-		return s.callerBudget()
+		d, ok := s.callerBudget()
+		offset(&d, &k.Spending)
+		return d, ok
 	}
 	return model.BudgetDef{}, false
 }
@@ -78,15 +87,24 @@ func (s *Snapshot) memberBudget(id string) (model.BudgetDef, bool) {
 }
 
 func (s *Snapshot) endUserBudget(id string) (model.BudgetDef, bool) {
+	e, known := s.EndUsers.Get(id)
+	if known && e.MaxBudget != nil {
+		return s.def(&e.Spending, e.CreatedAt)
+	}
+	d, ok := s.endUserDefault(e)
+	if known {
+		offset(&d, &e.Spending)
+	}
+	return d, ok
+}
+
+// endUserDefault is the budget of an end user without one of its own; e is nil
+// for one that nobody has made.
+func (s *Snapshot) endUserDefault(e *model.EndUser) (model.BudgetDef, bool) {
 	l := s.settings()
 	row, created := l.EndUserBudgetID, time.Time{}
-	if e, ok := s.EndUsers.Get(id); ok {
-		if e.MaxBudget != nil {
-			return s.def(&e.Spending, e.CreatedAt)
-		}
-		if e.BudgetID != "" {
-			row, created = e.BudgetID, e.CreatedAt
-		}
+	if e != nil && e.BudgetID != "" {
+		row, created = e.BudgetID, e.CreatedAt
 	}
 	if b, ok := s.Budgets.Get(row); ok {
 		return s.def(&b.Spending, created)
@@ -120,7 +138,14 @@ func (s *Snapshot) def(sp *model.Spending, anchor time.Time) (model.BudgetDef, b
 		mode = v.Config.Tollgate.BudgetMode
 	}
 	d.Soft = mode == "soft"
+	offset(&d, sp)
 	return d, true
+}
+
+// offset takes over what an operator has set as spent: it belongs to whoever is
+// charged, also where the limit comes from a shared row or a default.
+func offset(d *model.BudgetDef, sp *model.Spending) {
+	d.Offset, d.OffsetWindow = sp.SpendOffset, sp.SpendOffsetWindow
 }
 
 func amount(limit *unit.Money, duration string, anchor time.Time) (model.BudgetDef, bool) {

@@ -254,7 +254,7 @@ func TestTotalsOutliveARestart(t *testing.T) {
 		for _, s := range []model.Scope{
 			{Dim: model.DimKey, ID: keyHash}, {Dim: model.DimUser, ID: "u-1"}, {Dim: model.DimTeam, ID: "t-1"},
 			{Dim: model.DimMember, ID: "t-1\x1fu-1"}, {Dim: model.DimEndUser, ID: "customer-7"}, {Dim: model.DimTag, ID: "b"},
-			{Dim: model.DimModelPerKey, ID: keyHash + "\x1fgpt-4o"}, {Dim: model.DimProvider, ID: "openai"}, {Dim: model.DimProxy},
+			{Dim: model.DimModelPerKey, ID: keyHash + "\x1fgpt-4o"}, {Dim: model.DimProvider, ID: "openai"}, model.ProxyScope(),
 		} {
 			require.Equal(t, unit.Money(7_500_000), l.SpendOf(s), s)
 		}
@@ -347,7 +347,7 @@ func TestRetentionKeepsWhatACursorHasNotPassed(t *testing.T) {
 	e, err = l.ByCall(callID(11))
 	require.NoError(t, err)
 	require.Equal(t, seq, e.Seq)
-	require.Equal(t, unit.Money(11*750_000), l.SpendOf(model.Scope{Dim: model.DimProxy}), "totals are for ever")
+	require.Equal(t, unit.Money(11*750_000), l.SpendOf(model.ProxyScope()), "totals are for ever")
 }
 
 func TestSecondProcessIsKeptOut(t *testing.T) {

@@ -36,7 +36,7 @@ func (k scopeKey) id() string {
 // eachScope names every scope that a call's cost counts for. A call with
 // several tags counts in full for each.
 func eachScope(e *Entry, fn func(scopeKey)) {
-	fn(scopeKey{dim: model.DimProxy})
+	fn(splitScope(model.ProxyScope()))
 	two := func(dim model.Dim, a, b string) {
 		if a != "" && b != "" {
 			fn(scopeKey{dim, a, b})

@@ -110,8 +110,9 @@ func (b *Bank) item(node NodeID, inc uint64, it *Item, notices *[]Notice) Grant 
 		l := cur.lease(node, inc)
 		if !def.Soft {
 			before := cur.out()
-			met := cur.grant(l, def.Limit, it)
-			checkGrant(cur, def.Limit, before)
+			limit := def.LimitIn(cur.start)
+			met := cur.grant(l, limit, it)
+			checkGrant(cur, limit, before)
 			if !met {
 				*notices = append(*notices, Notice{it.Scope, cur.start, b.live(), true})
 			}
@@ -125,7 +126,7 @@ func (b *Bank) item(node NodeID, inc uint64, it *Item, notices *[]Notice) Grant 
 
 func (b *Bank) answer(scope model.Scope, cur *window, def *model.BudgetDef, g Grant) Grant {
 	g.Scope, g.Window, g.End = scope, cur.start, cur.end
-	g.Settled, g.Free = cur.settled(), def.Limit-cur.taken()
+	g.Settled, g.Free = cur.settled(), def.LimitIn(cur.start)-cur.taken()
 	g.Nodes, g.Tight = b.live(), cur.tight > 0
 	return g
 }
@@ -205,15 +206,16 @@ func (b *Bank) open(scope model.Scope, def *model.BudgetDef, call unit.Money, no
 // standing gives each member its share of a fresh window. There is none where
 // credit must be exact, and none too small to pay for one call.
 func (b *Bank) standing(w *window, def *model.BudgetDef) {
-	if def.Soft || def.Limit <= 0 {
+	limit := def.LimitIn(w.start)
+	if def.Soft || limit <= 0 {
 		return
 	}
 	ids := b.liveMembers()
 	n := unit.Money(len(ids))
-	if n == 0 || def.Limit/(4*n) < w.call {
+	if n == 0 || limit/(4*n) < w.call {
 		return
 	}
-	share := def.Limit / standingShare / n
+	share := limit / standingShare / n
 	if share < w.call || share == 0 {
 		return
 	}

@@ -153,7 +153,7 @@ func (b *Bank) Look(scope model.Scope, node NodeID, inc uint64) (View, bool) {
 		return View{}, false
 	}
 	w := &e.windows[0]
-	v := View{Window: w.start, End: w.end, Settled: w.settled(), Free: def.Limit - w.taken(), Nodes: b.live(), Tight: w.tight > 0}
+	v := View{Window: w.start, End: w.end, Settled: w.settled(), Free: def.LimitIn(w.start) - w.taken(), Nodes: b.live(), Tight: w.tight > 0}
 	if i, ok := w.find(node, inc); ok {
 		l := &w.leases[i]
 		v.Granted, v.Spent, v.Given, v.Share = l.g, l.s, l.r, l.share

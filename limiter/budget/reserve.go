@@ -110,15 +110,15 @@ func (a *Account) refuse(r *record, i int, c *Charge, least unit.Money, now time
 	if c.Def.Limit > 0 && (r.window == CurrentWindow || r.over(now, a.cfg.Retry)) {
 		return nil
 	}
-	spent := r.spent()
-	if spent < c.Def.Limit && (c.Def.Soft || spent.Add(least) <= c.Def.Limit) {
+	spent, limit := r.spent(), c.Def.LimitIn(r.window)
+	if spent < limit && (c.Def.Soft || spent.Add(least) <= limit) {
 		return nil
 	}
 	return r.refusal(i, c, least, now)
 }
 
 func (r *record) refusal(i int, c *Charge, least unit.Money, now time.Time) *Exhausted {
-	e := &Exhausted{Index: i, Scope: c.Scope, Limit: c.Def.Limit, Spent: r.spent(), Reserved: r.reserved, Need: least}
+	e := &Exhausted{Index: i, Scope: c.Scope, Limit: c.Def.Limit, Spent: r.spent().Add(c.Def.OffsetIn(r.window)), Reserved: r.reserved, Need: least}
 	if r.end != 0 {
 		e.Resets = time.Unix(r.end, 0).UTC()
 		e.RetryAfter = max(time.Second, e.Resets.Sub(now))
@@ -181,7 +181,7 @@ func (a *Account) judge(charges []Charge, recs []*record, want *unit.Money, leas
 	amount := *want
 	for i, r := range recs {
 		c := &charges[i]
-		r.limit, r.soft = c.Def.Limit, c.Def.Soft
+		r.limit, r.soft = c.Def.LimitIn(r.window), c.Def.Soft
 		if now.Sub(r.unknown) < a.cfg.WaitMax {
 			return verdict{err: ErrUnknown}
 		}

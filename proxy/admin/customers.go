@@ -97,7 +97,7 @@ func customerNew(c *call) *refusal.Refusal {
 		c.born(&e.Meta)
 		x.into(e)
 		if x.spend.set {
-			e.SpendOffset = x.spend.v
+			c.offsetSpend(s, model.Scope{Dim: model.DimEndUser, ID: e.ID}, &e.Spending, x.spend.v)
 		}
 		changes, r := c.customerBudget(s, e, &x)
 		return append(changes, put(model.EndUsers, e)), r

@@ -319,11 +319,12 @@ func (c *call) rotate(s *state.Snapshot, old, fresh *model.Key, x *keyFields, gr
 	fresh.Hash, fresh.Name = hash, name
 	fresh.CreatedIndex, fresh.Version = 0, 0
 	// The ledger counts by hash: what the old one spent goes along as a correction.
-	fresh.SpendOffset = c.spent(s, keyScope(old.Hash), &old.Spending)
+	spent := c.spent(s, keyScope(old.Hash), &old.Spending)
 	x.into(fresh, c.now())
 	if x.spend.set {
-		fresh.SpendOffset = x.spend.v
+		spent = x.spend.v
 	}
+	fresh.SpendOffset, fresh.SpendOffsetWindow = spent, windowStart(c.window(s, keyScope(old.Hash), &fresh.Spending))
 	fresh.Replaces, fresh.ReplacesUntil = "", nil
 	if w, err := unit.ParseWindow(grace.v); grace.set && err == nil && !w.Endless() {
 		until := w.Add(c.now())

@@ -179,7 +179,7 @@ func (c *call) newKey(s *state.Snapshot, plain string, x *keyFields) (*model.Key
 	c.born(&k.Meta)
 	x.into(k, c.now())
 	if x.spend.set {
-		k.SpendOffset = x.spend.v
+		c.offsetSpend(s, keyScope(k.Hash), &k.Spending, x.spend.v)
 	}
 	return k, nil
 }

@@ -111,24 +111,44 @@ type modelBudgetView struct {
 // spent is what a scope has spent in the window of its budget that is open
 // now, or ever when it has none, with the operator's correction.
 func (c *call) spent(s *state.Snapshot, sc model.Scope, sp *model.Spending) unit.Money {
-	return c.counted(s, sc, sp).Add(sp.SpendOffset)
+	start := c.window(s, sc, sp)
+	spent := c.a.Spend.Spent(sc, start)
+	if sp.SpendOffsetWindow == windowStart(start) {
+		spent = spent.Add(sp.SpendOffset)
+	}
+	return spent
 }
 
-// counted is the ledger's part of spent.
-func (c *call) counted(s *state.Snapshot, sc model.Scope, sp *model.Spending) unit.Money {
+// window is the start of the window in which a scope now spends: its budget's,
+// or what its duration says where it has none; the zero time is endless.
+func (c *call) window(s *state.Snapshot, sc model.Scope, sp *model.Spending) time.Time {
 	start := time.Time{}
 	if def, ok := s.BudgetOf(sc); ok {
 		start, _ = def.Window.Span(c.now(), def.Anchor, location(s))
 	} else if w, err := unit.ParseWindow(sp.BudgetDuration); err == nil {
-		start, _ = w.Span(c.now(), time.Time{}, location(s))
+		start, _ = w.Span(c.now(), c.now(), location(s)) // one being made counts from now
 	}
-	return c.a.Spend.Spent(sc, start)
+	return start
+}
+
+// windowStart is a window's start as budgets count it: 0 for an endless one.
+func windowStart(start time.Time) int64 {
+	if start.IsZero() {
+		return 0
+	}
+	return start.Unix()
+}
+
+// offsetSpend counts an amount as spent beside the ledger's sum, in the window
+// that is open now and in no other.
+func (c *call) offsetSpend(s *state.Snapshot, sc model.Scope, sp *model.Spending, by unit.Money) {
+	sp.SpendOffset, sp.SpendOffsetWindow = by, windowStart(c.window(s, sc, sp))
 }
 
 // setSpend makes spent answer want from now on. The ledger is never rewritten:
 // the difference is kept beside it.
 func (c *call) setSpend(s *state.Snapshot, sc model.Scope, sp *model.Spending, want unit.Money) {
-	sp.SpendOffset = want.Add(-c.counted(s, sc, sp))
+	c.offsetSpend(s, sc, sp, want.Add(-c.a.Spend.Spent(sc, c.window(s, sc, sp))))
 }
 
 // resetAt is when the window ends that is open now; nil when it never does.

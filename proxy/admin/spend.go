@@ -26,7 +26,7 @@ type Spend interface {
 }
 
 // proxyScope is the budget of the proxy as a whole.
-var proxyScope = model.Scope{Dim: model.DimProxy, ID: "proxy"}
+var proxyScope = model.ProxyScope()
 
 // seesSpend reports whether the caller may read everybody's spend.
 func (c *call) seesSpend() bool {

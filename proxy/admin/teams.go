@@ -126,7 +126,7 @@ func teamNew(c *call) *refusal.Refusal {
 		c.born(&t.Meta)
 		x.into(t)
 		if x.spend.set {
-			t.SpendOffset = x.spend.v
+			c.offsetSpend(s, teamScope(t.ID), &t.Spending, x.spend.v)
 		}
 		b := c.batch(s)
 		b.teams[t.ID] = t

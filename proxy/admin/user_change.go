@@ -74,7 +74,7 @@ func userNew(c *call) *refusal.Refusal {
 		c.born(&u.Meta)
 		x.into(u)
 		if x.spend.set {
-			u.SpendOffset = x.spend.v
+			c.offsetSpend(s, model.Scope{Dim: model.DimUser, ID: u.ID}, &u.Spending, x.spend.v)
 		}
 		b := c.batch(s)
 		b.users[u.ID] = u

@@ -40,7 +40,7 @@ func (sub *Subject) Charges(s *state.Snapshot, ask *admit.Ask, id func(model.Sco
 		c.budget(model.Scope{Dim: model.DimEndUser, ID: sub.EndUser})
 	}
 	if !p.Master {
-		c.budget(model.Scope{Dim: model.DimProxy, ID: "proxy"})
+		c.budget(model.ProxyScope())
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tollgate/config/model"
+	"tollgate/config/state"
 	"tollgate/config/unit"
 	"tollgate/ledger/store"
 )
@@ -138,4 +139,67 @@ func TestParallelCallsNeverPassTheBudget(t *testing.T) {
 	w.quiet()
 	require.LessOrEqual(t, w.ledger.SpendOf(keyScope()), unit.Dollar/1000*2)
 	require.Len(t, w.entries(), 60)
+}
+
+func TestSpendSetByHandCountsInItsWindowOnly(t *testing.T) {
+	now := time.Now().UTC()
+	today := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, time.UTC)
+	if time.Until(today.AddDate(0, 0, 1)) < time.Minute {
+		today = today.AddDate(0, 0, 1) // the test may run over midnight
+	}
+	for name, tc := range map[string]struct {
+		duration string
+		offset   unit.Money
+		window   int64
+		status   int
+	}{
+		"carried by a regenerated key":    {"", unit.Dollar, 0, 429},
+		"carried within today":            {"1d", unit.Dollar, today.Unix(), 429},
+		"of yesterday":                    {"1d", unit.Dollar, today.AddDate(0, 0, -1).Unix(), 200},
+		"of a budget that never reset":    {"1d", unit.Dollar, 0, 200},
+		"leaves a rest that is too small": {"", unit.Dollar - 1000, 0, 429},
+		"leaves a rest that is enough":    {"", unit.Dollar / 2, 0, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withKey(func(k *model.Key) {
+				one := unit.Dollar
+				k.MaxBudget, k.BudgetDuration, k.SpendOffset, k.SpendOffsetWindow = &one, tc.duration, tc.offset, tc.window
+			}))
+			w.serve(answers)
+			got := w.post(body("m", `"max_tokens":100`))
+			require.Equal(t, tc.status, got.status, got.body)
+			if tc.offset == unit.Dollar && tc.status == 429 {
+				require.Contains(t, got.body, "Current cost: 1.0, Max budget: 1.0")
+			}
+		})
+	}
+}
+
+func TestResetGivesAFreshBudgetInItsWindow(t *testing.T) {
+	w := newWorld(t, withBudget(unit.Dollar/4000)) // one call's worth: 200 µ$ of 250
+	w.serve(answers)
+	require.Equal(t, 200, w.post(body("m", `"max_tokens":50`)).status)
+	require.Equal(t, 429, w.post(body("m", `"max_tokens":50`)).status)
+	spent := w.ledger.SpendOf(keyScope())
+	b := state.NewBuilder(w.state.State())
+	withKey(func(k *model.Key) {
+		limit := unit.Dollar / 4000
+		k.MaxBudget, k.SpendOffset = &limit, -spent
+	})(b, nil)
+	w.state.Publish(b.Snapshot())
+	require.Equal(t, 200, w.post(body("m", `"max_tokens":50`)).status)
+	require.Equal(t, 429, w.post(body("m", `"max_tokens":50`)).status, "once, not for ever")
+}
+
+func TestLedgerAndBudgetOfTheWholeGatewaySeeTheSameSum(t *testing.T) {
+	limit := unit.Dollar
+	w := newWorld(t, withConfig(func(c *model.Config) { c.LiteLLM.ProxyBudget, c.LiteLLM.ProxyBudgetDuration = &limit, "30d" }))
+	w.serve(answers)
+	require.Equal(t, 200, w.post(body("m", `"max_tokens":50`)).status)
+	e := w.only()
+	require.Equal(t, model.ProxyScope(), e.Charges[len(e.Charges)-1].Scope)
+	spent, _, ok := w.account.Spent(model.ProxyScope())
+	require.True(t, ok)
+	require.Equal(t, e.Cost.Total, spent)
+	require.Equal(t, e.Cost.Total, w.ledger.SpendOf(model.ProxyScope()))
 }
