@@ -5,10 +5,12 @@ CONFIG  ?= config/config.yaml
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X tollgate/node/cli.Version=$(VERSION)
 
-.PHONY: help build run test unit race prop e2e bench fuzz lint fmt vet tidy setup ci
+.PHONY: help build run test unit race e2e readme bench fuzz lint fmt vet tidy setup ci
+# The steps of test follow each other also under make -j.
+.NOTPARALLEL:
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
 
 build: ## build bin/tollgate, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -pgo bench/node.pgo -ldflags '$(LDFLAGS)' -o bin/tollgate .
@@ -30,6 +32,9 @@ race: ## unit tests with the race detector
 e2e: build ## whole processes: SDKs, kills, bursts, bad input
 	$(GO) test -timeout 15m -count 1 ./node/e2e/...
 
+readme: build ## run every example of the README against make run
+	.ci/first-curl
+
 bench: build ## processor time and latency against a bare forwarder
 	$(GO) run ./bench
 
@@ -40,7 +45,7 @@ lint: fmt vet ## formatting, vet, golangci-lint when it is installed
 	@if command -v golangci-lint >/dev/null 2>&1; then golangci-lint run; else echo "golangci-lint is not installed: gofmt and go vet only"; fi
 
 fmt:
-	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "not gofmt-ed: $$out"; exit 1; fi
+	@out=$$(gofmt -l $$(find . -name '*.go' -not -path './node/e2e/sdk/*' -not -path './.*')); if [ -n "$$out" ]; then echo "not gofmt-ed: $$out"; exit 1; fi
 
 vet:
 	$(GO) vet ./...

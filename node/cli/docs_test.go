@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -128,4 +130,44 @@ func variables(cmd *cobra.Command, f *pflag.Flag) string {
 		names = append(names, "`"+n+"`")
 	}
 	return strings.Join(names, ", ")
+}
+
+// Links of the pages lead to files and headings that are there.
+func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
+	root := repository(t)
+	pages, err := filepath.Glob(filepath.Join(root, "docs/*.md"))
+	require.NoError(t, err)
+	pages = append(pages, filepath.Join(root, "README.md"), filepath.Join(root, "CHANGELOG.md"))
+	for _, page := range pages {
+		raw, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(string(raw), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			path, anchor, _ := strings.Cut(m[1], "#")
+			target := page
+			if path != "" {
+				target = filepath.Join(filepath.Dir(page), path)
+			}
+			_, err := os.Stat(target)
+			require.NoError(t, err, "%s links to %s", page, m[1])
+			if anchor != "" {
+				require.Contains(t, anchors(t, target), anchor, "%s links to %s", page, m[1])
+			}
+		}
+	}
+}
+
+// anchors are the names that a page's headings get when it is shown.
+func anchors(t *testing.T, page string) []string {
+	t.Helper()
+	raw, err := os.ReadFile(page)
+	require.NoError(t, err)
+	var out []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(raw), -1) {
+		kept := regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		out = append(out, strings.ReplaceAll(kept, " ", "-"))
+	}
+	return out
 }
