@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"tollgate/proxy/jsonscan"
 	"tollgate/proxy/provider"
 	"tollgate/proxy/stream"
 )
@@ -49,9 +50,9 @@ func UpstreamStatus(e *provider.Error) int {
 func AppendError(dst []byte, status int, message, requestID string) []byte {
 	dst = append(dst, `{"type":"error","error":{"type":"`...)
 	dst = append(dst, ErrorType(status)...)
-	dst = append(appendText(append(dst, '"'), "message", message), '}')
+	dst = append(jsonscan.AppendText(append(dst, '"'), "message", message), '}')
 	if requestID != "" {
-		dst = appendText(dst, "request_id", requestID)
+		dst = jsonscan.AppendText(dst, "request_id", requestID)
 	}
 	return append(dst, '}')
 }

@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"tollgate/proxy/jsonscan"
 	"tollgate/proxy/stream"
 )
 
@@ -23,19 +24,19 @@ func (s *messageStream) start() {
 		id = s.callID
 	}
 	input := s.estimate
-	b := appendText([]byte{'{'}, "type", "message_start")
-	b = append(appendKey(b, "message"), '{')
-	b = appendText(b, "id", messageID(id))
-	b = appendText(b, "type", "message")
-	b = appendText(b, "role", "assistant")
-	b = appendText(b, "model", s.public)
+	b := jsonscan.AppendText([]byte{'{'}, "type", "message_start")
+	b = append(jsonscan.AppendKey(b, "message"), '{')
+	b = jsonscan.AppendText(b, "id", messageID(id))
+	b = jsonscan.AppendText(b, "type", "message")
+	b = jsonscan.AppendText(b, "role", "assistant")
+	b = jsonscan.AppendText(b, "model", s.public)
 	b = append(b, `,"content":[],"stop_reason":null,"stop_sequence":null`...)
 	if u := info.Usage; u.Known && u.Prompt() > 0 {
 		u.OutTotal = max(u.OutTotal, 1)
-		b = appendUsage(appendKey(b, "usage"), &u)
+		b = appendUsage(jsonscan.AppendKey(b, "usage"), &u)
 	} else {
-		b = append(appendKey(b, "usage"), '{')
-		b = appendInt(b, "input_tokens", input)
+		b = append(jsonscan.AppendKey(b, "usage"), '{')
+		b = jsonscan.AppendInt(b, "input_tokens", input)
 		b = append(b, `,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":1}`...)
 	}
 	s.emit("message_start", append(b, "}}"...))
@@ -46,20 +47,20 @@ func (s *messageStream) start() {
 func (s *messageStream) begin(seg *segment) {
 	s.start()
 	s.open = seg
-	b := appendInt(appendText([]byte{'{'}, "type", "content_block_start"), "index", s.index)
-	b = append(appendKey(b, "content_block"), '{')
+	b := jsonscan.AppendInt(jsonscan.AppendText([]byte{'{'}, "type", "content_block_start"), "index", s.index)
+	b = append(jsonscan.AppendKey(b, "content_block"), '{')
 	switch seg.kind {
 	case textSeg:
 		b = append(b, `"type":"text","text":""`...)
 	case thinkingSeg:
 		b = append(b, `"type":"thinking","thinking":"","signature":""`...)
 	case redactedSeg:
-		b = appendRaw(append(b, `"type":"redacted_thinking"`...), "data", seg.pending)
+		b = jsonscan.AppendRaw(append(b, `"type":"redacted_thinking"`...), "data", seg.pending)
 		seg.pending = nil
 	case toolSeg:
-		b = appendText(b, "type", "tool_use")
-		b = appendText(b, "id", callID(seg.id, s.callID, s.ordinal(seg)))
-		b = appendText(b, "name", seg.name)
+		b = jsonscan.AppendText(b, "type", "tool_use")
+		b = jsonscan.AppendText(b, "id", callID(seg.id, s.callID, s.ordinal(seg)))
+		b = jsonscan.AppendText(b, "name", seg.name)
 		b = append(b, `,"input":{}`...)
 	}
 	s.emit("content_block_start", append(b, "}}"...))
@@ -85,20 +86,20 @@ func (s *messageStream) flush() {
 		case toolSeg:
 			kind, field = "input_json_delta", "partial_json"
 		}
-		b := appendText(nil, "type", kind)
-		b = append(append(appendKey(b, field), '"'), seg.pending...)
+		b := jsonscan.AppendText(nil, "type", kind)
+		b = append(append(jsonscan.AppendKey(b, field), '"'), seg.pending...)
 		s.deltaEvent(append(b, '"'))
 		seg.pending, seg.sent = seg.pending[:0], true
 	}
 	if len(seg.signature) > 0 {
-		s.deltaEvent(appendRaw(appendText(nil, "type", "signature_delta"), "signature", seg.signature))
+		s.deltaEvent(jsonscan.AppendRaw(jsonscan.AppendText(nil, "type", "signature_delta"), "signature", seg.signature))
 		seg.signature = seg.signature[:0]
 	}
 }
 
 func (s *messageStream) deltaEvent(members []byte) {
-	b := appendInt(appendText([]byte{'{'}, "type", "content_block_delta"), "index", s.index)
-	b = append(append(appendKey(b, "delta"), '{'), members...)
+	b := jsonscan.AppendInt(jsonscan.AppendText([]byte{'{'}, "type", "content_block_delta"), "index", s.index)
+	b = append(append(jsonscan.AppendKey(b, "delta"), '{'), members...)
 	s.emit("content_block_delta", append(b, "}}"...))
 }
 
@@ -111,7 +112,7 @@ func (s *messageStream) stop() {
 	}
 	s.flush()
 	seg.closed = true
-	s.emit("content_block_stop", append(appendInt(appendText([]byte{'{'}, "type", "content_block_stop"), "index", s.index), '}'))
+	s.emit("content_block_stop", append(jsonscan.AppendInt(jsonscan.AppendText([]byte{'{'}, "type", "content_block_stop"), "index", s.index), '}'))
 	s.open = nil
 	s.index++
 }
@@ -136,8 +137,8 @@ func (s *messageStream) close() {
 	if finish == "" {
 		finish = info.FinishReason
 	}
-	b := appendText([]byte{'{'}, "type", "message_delta")
-	b = appendText(append(appendKey(b, "delta"), '{'), "stop_reason", stopReason(finish, len(s.calls), s.refused))
+	b := jsonscan.AppendText([]byte{'{'}, "type", "message_delta")
+	b = jsonscan.AppendText(append(jsonscan.AppendKey(b, "delta"), '{'), "stop_reason", stopReason(finish, len(s.calls), s.refused))
 	b = append(b, `,"stop_sequence":null}`...)
 	u := info.Usage
 	if !u.Known {
@@ -146,7 +147,7 @@ func (s *messageStream) close() {
 	if u.OutTotal == 0 && !u.Known {
 		u.OutTotal = (info.OutputBytes + bytesPerToken - 1) / bytesPerToken
 	}
-	b = appendUsage(appendKey(b, "usage"), &u)
+	b = appendUsage(jsonscan.AppendKey(b, "usage"), &u)
 	s.emit("message_delta", append(b, '}'))
 	s.emit("message_stop", []byte(`{"type":"message_stop"}`))
 }

@@ -22,62 +22,62 @@ func FromChat(a *provider.Answer) ([]byte, error) {
 	if !ok {
 		return nil, provider.NewError(provider.APIError, "the provider's answer is no chat completion: it has no choices")
 	}
-	m := member(choice, "message")
+	m := jsonscan.Member(choice, "message")
 	blocks, calls, refused := messageBlocks(m, a.ID)
-	finish := text(choice, "finish_reason")
+	finish := jsonscan.Text(choice, "finish_reason")
 	model, _ := o.Get("model")
 	if !jsonscan.IsString(model) {
 		model = []byte(`""`)
 	}
 	b := append(make([]byte, 0, len(a.Body)+256), '{')
-	b = appendText(b, "id", messageID(a.ID))
-	b = appendText(b, "type", "message")
-	b = appendText(b, "role", "assistant")
-	b = appendRaw(b, "model", model)
-	b = appendList(b, "content", blocks)
-	b = appendText(b, "stop_reason", stopReason(finish, calls, refused))
-	b = appendRaw(b, "stop_sequence", []byte("null"))
-	b = appendUsage(appendKey(b, "usage"), &a.Usage)
+	b = jsonscan.AppendText(b, "id", messageID(a.ID))
+	b = jsonscan.AppendText(b, "type", "message")
+	b = jsonscan.AppendText(b, "role", "assistant")
+	b = jsonscan.AppendRaw(b, "model", model)
+	b = jsonscan.AppendList(b, "content", blocks)
+	b = jsonscan.AppendText(b, "stop_reason", stopReason(finish, calls, refused))
+	b = jsonscan.AppendRaw(b, "stop_sequence", []byte("null"))
+	b = appendUsage(jsonscan.AppendKey(b, "usage"), &a.Usage)
 	return append(b, '}'), nil
 }
 
 // messageBlocks are thoughts, text and calls, in the order Anthropic has them.
 func messageBlocks(m []byte, id string) (blocks [][]byte, calls int, refused bool) {
 	blocks = thoughts(m)
-	switch c := member(m, "content"); {
+	switch c := jsonscan.Member(m, "content"); {
 	case jsonscan.TextLen(c) > 0:
 		blocks = append(blocks, textBlock(c))
-	case isArray(c):
+	case jsonscan.IsArray(c):
 		for it := jsonscan.Walk(c); ; {
 			p, ok := it.Element()
 			if !ok {
 				break
 			}
-			if t := member(p, "text"); jsonscan.TextLen(t) > 0 {
+			if t := jsonscan.Member(p, "text"); jsonscan.TextLen(t) > 0 {
 				blocks = append(blocks, textBlock(t))
 			}
 		}
 	}
-	if refusal := member(m, "refusal"); jsonscan.TextLen(refusal) > 0 {
+	if refusal := jsonscan.Member(m, "refusal"); jsonscan.TextLen(refusal) > 0 {
 		blocks, refused = append(blocks, textBlock(refusal)), true
 	}
-	for it := jsonscan.Walk(member(m, "tool_calls")); ; {
+	for it := jsonscan.Walk(jsonscan.Member(m, "tool_calls")); ; {
 		c, ok := it.Element()
 		if !ok {
 			break
 		}
-		fn := member(c, "function")
+		fn := jsonscan.Member(c, "function")
 		if fn == nil {
 			continue
 		}
-		arguments, ok := jsonscan.AppendString(nil, member(fn, "arguments"))
+		arguments, ok := jsonscan.AppendString(nil, jsonscan.Member(fn, "arguments"))
 		if !ok {
-			arguments = member(fn, "arguments")
+			arguments = jsonscan.Member(fn, "arguments")
 		}
-		b := appendText([]byte{'{'}, "type", "tool_use")
-		b = appendText(b, "id", callID(text(c, "id"), id, calls))
-		b = appendText(b, "name", text(fn, "name"))
-		blocks = append(blocks, append(appendRaw(b, "input", inputObject(arguments)), '}'))
+		b := jsonscan.AppendText([]byte{'{'}, "type", "tool_use")
+		b = jsonscan.AppendText(b, "id", callID(jsonscan.Text(c, "id"), id, calls))
+		b = jsonscan.AppendText(b, "name", jsonscan.Text(fn, "name"))
+		blocks = append(blocks, append(jsonscan.AppendRaw(b, "input", inputObject(arguments)), '}'))
 		calls++
 	}
 	return blocks, calls, refused
@@ -85,7 +85,7 @@ func messageBlocks(m []byte, id string) (blocks [][]byte, calls int, refused boo
 
 // thoughts prefers signed blocks, which survive a tool loop, over bare text.
 func thoughts(m []byte) (blocks [][]byte) {
-	for it := jsonscan.Walk(member(m, "thinking_blocks")); ; {
+	for it := jsonscan.Walk(jsonscan.Member(m, "thinking_blocks")); ; {
 		b, ok := it.Element()
 		if !ok {
 			break
@@ -95,19 +95,19 @@ func thoughts(m []byte) (blocks [][]byte) {
 	if len(blocks) > 0 {
 		return blocks
 	}
-	thought := member(m, "reasoning_content")
+	thought := jsonscan.Member(m, "reasoning_content")
 	if thought == nil {
-		thought = member(m, "reasoning")
+		thought = jsonscan.Member(m, "reasoning")
 	}
 	if jsonscan.TextLen(thought) == 0 {
 		return nil
 	}
-	b := appendRaw(appendText([]byte{'{'}, "type", "thinking"), "thinking", thought)
-	return [][]byte{append(appendText(b, "signature", ""), '}')}
+	b := jsonscan.AppendRaw(jsonscan.AppendText([]byte{'{'}, "type", "thinking"), "thinking", thought)
+	return [][]byte{append(jsonscan.AppendText(b, "signature", ""), '}')}
 }
 
 func textBlock(raw []byte) []byte {
-	return append(appendRaw(appendText([]byte{'{'}, "type", "text"), "text", raw), '}')
+	return append(jsonscan.AppendRaw(jsonscan.AppendText([]byte{'{'}, "type", "text"), "text", raw), '}')
 }
 
 // inputObject is a call's input. What is no JSON object cannot be one, but
@@ -119,9 +119,9 @@ func inputObject(arguments []byte) []byte {
 	}
 	var o jsonscan.Object
 	if o.ParseTop(arguments) != nil {
-		return append(appendText([]byte{'{'}, "_raw", string(arguments)), '}')
+		return append(jsonscan.AppendText([]byte{'{'}, "_raw", string(arguments)), '}')
 	}
-	return compact(make([]byte, 0, len(arguments)), arguments)
+	return jsonscan.Compact(make([]byte, 0, len(arguments)), arguments)
 }
 
 // callID is the provider's id of a call, or one of ours where it gave none.
@@ -168,8 +168,8 @@ func stopReason(finish string, calls int, refused bool) string {
 // part of input_tokens.
 func appendUsage(dst []byte, u *price.Usage) []byte {
 	dst = append(dst, '{')
-	dst = appendInt(dst, "input_tokens", u.InUncached+u.InAudio+u.InImage)
-	dst = appendInt(dst, "cache_creation_input_tokens", u.CacheWrite5m+u.CacheWrite1h)
-	dst = appendInt(dst, "cache_read_input_tokens", u.CacheRead)
-	return append(appendInt(dst, "output_tokens", u.OutTotal), '}')
+	dst = jsonscan.AppendInt(dst, "input_tokens", u.InUncached+u.InAudio+u.InImage)
+	dst = jsonscan.AppendInt(dst, "cache_creation_input_tokens", u.CacheWrite5m+u.CacheWrite1h)
+	dst = jsonscan.AppendInt(dst, "cache_read_input_tokens", u.CacheRead)
+	return append(jsonscan.AppendInt(dst, "output_tokens", u.OutTotal), '}')
 }

@@ -118,8 +118,8 @@ func (s *messageStream) chunk(data []byte) {
 		return
 	}
 	if raw, ok := s.scan.Get("error"); ok && !jsonscan.IsNull(raw) && !s.scan.Has("choices") {
-		e := provider.NewError(provider.APIError, text(raw, "message"))
-		e.Type = text(raw, "type")
+		e := provider.NewError(provider.APIError, jsonscan.Text(raw, "message"))
+		e.Type = jsonscan.Text(raw, "type")
 		s.err = e
 		return
 	}
@@ -133,10 +133,10 @@ func (s *messageStream) chunk(data []byte) {
 	if !ok {
 		return // usage: it is read from Info at the end
 	}
-	if f := text(choice, "finish_reason"); f != "" {
+	if f := jsonscan.Text(choice, "finish_reason"); f != "" {
 		s.finish = f
 	}
-	if d := member(choice, "delta"); d != nil {
+	if d := jsonscan.Member(choice, "delta"); d != nil {
 		s.delta(d)
 	}
 }
@@ -144,41 +144,41 @@ func (s *messageStream) chunk(data []byte) {
 // delta takes the pieces of one chunk in the order that Anthropic has them.
 func (s *messageStream) delta(d []byte) {
 	signed := false
-	for it := jsonscan.Walk(member(d, "thinking_blocks")); ; {
+	for it := jsonscan.Walk(jsonscan.Member(d, "thinking_blocks")); ; {
 		b, ok := it.Element()
 		if !ok {
 			break
 		}
-		switch text(b, "type") {
+		switch jsonscan.Text(b, "type") {
 		case "thinking":
 			signed = true
-			s.add(thinkingSeg, member(b, "thinking"))
-			if sig := member(b, "signature"); jsonscan.TextLen(sig) > 0 {
+			s.add(thinkingSeg, jsonscan.Member(b, "thinking"))
+			if sig := jsonscan.Member(b, "signature"); jsonscan.TextLen(sig) > 0 {
 				s.sign(sig)
 			}
 		case "redacted_thinking":
-			s.redacted(member(b, "data"))
+			s.redacted(jsonscan.Member(b, "data"))
 		}
 	}
 	if !signed {
-		thought := member(d, "reasoning_content")
+		thought := jsonscan.Member(d, "reasoning_content")
 		if thought == nil {
-			thought = member(d, "reasoning")
+			thought = jsonscan.Member(d, "reasoning")
 		}
 		s.add(thinkingSeg, thought)
 	}
-	s.add(textSeg, member(d, "content"))
-	if refusal := member(d, "refusal"); jsonscan.TextLen(refusal) > 0 {
+	s.add(textSeg, jsonscan.Member(d, "content"))
+	if refusal := jsonscan.Member(d, "refusal"); jsonscan.TextLen(refusal) > 0 {
 		s.refused = true
 		s.add(textSeg, refusal)
 	}
 	n := int64(0)
-	for it := jsonscan.Walk(member(d, "tool_calls")); ; n++ {
+	for it := jsonscan.Walk(jsonscan.Member(d, "tool_calls")); ; n++ {
 		c, ok := it.Element()
 		if !ok {
 			return
 		}
-		index, ok := jsonscan.Int(member(c, "index"))
+		index, ok := jsonscan.Int(jsonscan.Member(c, "index"))
 		if !ok {
 			index = n // some servers leave it out
 		}
@@ -227,8 +227,8 @@ func (s *messageStream) call(index int64, c []byte) {
 			seg = have
 		}
 	}
-	id := text(c, "id")
-	fn := member(c, "function")
+	id := jsonscan.Text(c, "id")
+	fn := jsonscan.Member(c, "function")
 	if seg != nil && id != "" && seg.id != "" && id != seg.id {
 		seg = nil // a server that numbers every call 0
 	}
@@ -242,9 +242,9 @@ func (s *messageStream) call(index int64, c []byte) {
 		seg.id = id
 	}
 	if seg.name == "" {
-		seg.name = text(fn, "name")
+		seg.name = jsonscan.Text(fn, "name")
 	}
-	if args := member(fn, "arguments"); jsonscan.TextLen(args) > 0 && !seg.closed {
+	if args := jsonscan.Member(fn, "arguments"); jsonscan.TextLen(args) > 0 && !seg.closed {
 		seg.pending = append(seg.pending, args[1:len(args)-1]...)
 		seg.args, _ = jsonscan.AppendString(seg.args, args)
 	}

@@ -61,7 +61,7 @@ func convert(o *jsonscan.Object, keep keeps) (out []byte, dropped []string, err 
 		}
 	}
 	messages, _ := o.Get("messages")
-	if !isArray(messages) {
+	if !jsonscan.IsArray(messages) {
 		return nil, nil, bad("messages", "messages: field required")
 	}
 	i := -1
@@ -81,7 +81,7 @@ func convert(o *jsonscan.Object, keep keeps) (out []byte, dropped []string, err 
 		}
 	}
 	config, _ := o.Get("output_config")
-	r.effort = text(config, "effort")
+	r.effort = jsonscan.Text(config, "effort")
 	for _, f := range o.Fields() {
 		if jsonscan.IsNull(f.Value) {
 			continue
@@ -92,11 +92,11 @@ func convert(o *jsonscan.Object, keep keeps) (out []byte, dropped []string, err 
 	}
 	b := append(make([]byte, 0, len(o.Src())+512), '{')
 	if model, ok := o.Get("model"); ok {
-		b = appendRaw(b, "model", model)
+		b = jsonscan.AppendRaw(b, "model", model)
 	}
-	b = appendList(b, "messages", r.messages)
+	b = jsonscan.AppendList(b, "messages", r.messages)
 	if len(r.tools) > 0 {
-		b = appendList(b, "tools", r.tools)
+		b = jsonscan.AppendList(b, "tools", r.tools)
 	}
 	return append(append(b, r.params...), '}'), r.dropped, nil
 }
@@ -131,7 +131,7 @@ func (r *chatRequest) param(name string, v []byte) error {
 	case "output_config":
 		r.output(v)
 	case "metadata":
-		if id := member(v, "user_id"); jsonscan.IsString(id) {
+		if id := jsonscan.Member(v, "user_id"); jsonscan.IsString(id) {
 			r.put("user", id)
 		}
 	default:
@@ -144,7 +144,7 @@ func (r *chatRequest) param(name string, v []byte) error {
 const maxStops = 4
 
 func (r *chatRequest) stops(v []byte) error {
-	if !isArray(v) {
+	if !jsonscan.IsArray(v) {
 		return bad("stop_sequences", "stop_sequences must be an array of strings")
 	}
 	var list [][]byte
@@ -173,7 +173,7 @@ func (r *chatRequest) stops(v []byte) error {
 }
 
 func (r *chatRequest) addTools(v []byte) error {
-	if !isArray(v) {
+	if !jsonscan.IsArray(v) {
 		return bad("tools", "tools must be an array")
 	}
 	i := -1
@@ -183,45 +183,45 @@ func (r *chatRequest) addTools(v []byte) error {
 			return nil
 		}
 		i++
-		if kind := text(t, "type"); kind != "" && kind != "custom" {
+		if kind := jsonscan.Text(t, "type"); kind != "" && kind != "custom" {
 			r.drop("tools." + kind) // runs at Anthropic only
 			continue
 		}
-		name := member(t, "name")
+		name := jsonscan.Member(t, "name")
 		if !jsonscan.IsString(name) {
 			return bad("tools["+strconv.Itoa(i)+"].name", "a tool needs a name")
 		}
 		b := []byte(`{"type":"function","function":{`)
-		b = appendRaw(b, "name", name)
-		if d := member(t, "description"); jsonscan.IsString(d) {
-			b = appendRaw(b, "description", d)
+		b = jsonscan.AppendRaw(b, "name", name)
+		if d := jsonscan.Member(t, "description"); jsonscan.IsString(d) {
+			b = jsonscan.AppendRaw(b, "description", d)
 		}
-		schema := member(t, "input_schema")
-		if !isObject(schema) {
+		schema := jsonscan.Member(t, "input_schema")
+		if !jsonscan.IsObject(schema) {
 			schema = []byte(`{"type":"object","properties":{}}`)
 		}
-		b = append(appendRaw(b, "parameters", schema), '}')
-		if cc := member(t, "cache_control"); cc != nil && r.keep.cache {
-			b = appendRaw(b, "cache_control", cc)
+		b = append(jsonscan.AppendRaw(b, "parameters", schema), '}')
+		if cc := jsonscan.Member(t, "cache_control"); cc != nil && r.keep.cache {
+			b = jsonscan.AppendRaw(b, "cache_control", cc)
 		}
 		r.tools = append(r.tools, append(b, '}'))
 	}
 }
 
 func (r *chatRequest) choice(v []byte) error {
-	switch kind := text(v, "type"); kind {
+	switch kind := jsonscan.Text(v, "type"); kind {
 	case "auto", "none":
-		r.put("tool_choice", quoted(kind))
+		r.put("tool_choice", jsonscan.Quoted(kind))
 	case "any":
 		r.put("tool_choice", []byte(`"required"`))
 	case "tool":
 		b := append([]byte(`{"type":"function","function":`), '{')
-		b = append(appendRaw(b, "name", quoted(text(v, "name"))), "}}"...)
+		b = append(jsonscan.AppendRaw(b, "name", jsonscan.Quoted(jsonscan.Text(v, "name"))), "}}"...)
 		r.put("tool_choice", b)
 	default:
 		return bad("tool_choice", "tool_choice.type must be auto, any, tool or none")
 	}
-	if string(member(v, "disable_parallel_tool_use")) == "true" {
+	if string(jsonscan.Member(v, "disable_parallel_tool_use")) == "true" {
 		r.put("parallel_tool_calls", []byte("false"))
 	}
 	return nil
@@ -232,9 +232,9 @@ func (r *chatRequest) choice(v []byte) error {
 // that cannot reason refuse the parameter.
 func (r *chatRequest) thinking(v []byte) {
 	effort := r.effort
-	switch text(v, "type") {
+	switch jsonscan.Text(v, "type") {
 	case "enabled":
-		budget, _ := jsonscan.Int(member(v, "budget_tokens"))
+		budget, _ := jsonscan.Int(jsonscan.Member(v, "budget_tokens"))
 		switch {
 		case effort != "":
 		case budget >= 10000:
@@ -254,11 +254,11 @@ func (r *chatRequest) thinking(v []byte) {
 	if effort == "xhigh" || effort == "max" { // few models elsewhere know these
 		effort = "high"
 	}
-	r.put("reasoning_effort", quoted(effort))
+	r.put("reasoning_effort", jsonscan.Quoted(effort))
 }
 
 func (r *chatRequest) output(v []byte) {
-	if schema := member(member(v, "format"), "schema"); isObject(schema) {
+	if schema := jsonscan.Member(jsonscan.Member(v, "format"), "schema"); jsonscan.IsObject(schema) {
 		b := append([]byte(`{"type":"json_schema","json_schema":{"name":"answer","schema":`), schema...)
 		r.put("response_format", append(b, "}}"...))
 	}

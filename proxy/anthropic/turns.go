@@ -20,7 +20,7 @@ func (r *chatRequest) system(raw []byte) error {
 			r.add("system", raw)
 		}
 		return nil
-	case !isArray(raw):
+	case !jsonscan.IsArray(raw):
 		return bad("system", "system must be a string or an array of text blocks")
 	}
 	var parts content
@@ -29,7 +29,7 @@ func (r *chatRequest) system(raw []byte) error {
 		if !ok {
 			break
 		}
-		t := member(b, "text")
+		t := jsonscan.Member(b, "text")
 		if !jsonscan.IsString(t) {
 			return bad("system", "system blocks must be text")
 		}
@@ -45,15 +45,15 @@ func (r *chatRequest) system(raw []byte) error {
 
 func (r *chatRequest) add(role string, content []byte) {
 	b := append(make([]byte, 0, len(content)+40), '{')
-	b = appendText(b, "role", role)
-	r.messages = append(r.messages, append(appendRaw(b, "content", content), '}'))
+	b = jsonscan.AppendText(b, "role", role)
+	r.messages = append(r.messages, append(jsonscan.AppendRaw(b, "content", content), '}'))
 }
 
 func (r *chatRequest) cacheOf(block []byte) []byte {
 	if !r.keep.cache {
 		return nil
 	}
-	return member(block, "cache_control")
+	return jsonscan.Member(block, "cache_control")
 }
 
 // content gathers the parts of one chat message. Text alone becomes a plain
@@ -66,9 +66,9 @@ type content struct {
 
 func (c *content) text(raw, cache []byte) {
 	b := append(make([]byte, 0, len(raw)+32), '{')
-	b = appendRaw(appendText(b, "type", "text"), "text", raw)
+	b = jsonscan.AppendRaw(jsonscan.AppendText(b, "type", "text"), "text", raw)
 	if cache != nil {
-		b = appendRaw(b, "cache_control", cache)
+		b = jsonscan.AppendRaw(b, "cache_control", cache)
 		c.rich = true
 	}
 	c.parts, c.texts = append(c.parts, append(b, '}')), append(c.texts, raw)
@@ -107,7 +107,7 @@ func (c *content) encode() []byte {
 
 func (r *chatRequest) message(i int, raw []byte) error {
 	where := "messages[" + strconv.Itoa(i) + "]"
-	role, body := text(raw, "role"), member(raw, "content")
+	role, body := jsonscan.Text(raw, "role"), jsonscan.Member(raw, "content")
 	if role != "user" && role != "assistant" && role != "system" {
 		return bad(where+".role", "unknown role "+strconv.Quote(role))
 	}
@@ -115,7 +115,7 @@ func (r *chatRequest) message(i int, raw []byte) error {
 	case jsonscan.IsString(body):
 		r.add(role, body)
 		return nil
-	case !isArray(body):
+	case !jsonscan.IsArray(body):
 		return bad(where+".content", "content must be a string or an array of blocks")
 	case role == "assistant":
 		return r.assistant(where, body)
@@ -135,7 +135,7 @@ func (r *chatRequest) user(where, role string, body []byte) error {
 		}
 		j++
 		at := where + ".content[" + strconv.Itoa(j) + "]"
-		if text(b, "type") == "tool_result" {
+		if jsonscan.Text(b, "type") == "tool_result" {
 			if err := r.toolResult(at, b, &rest); err != nil {
 				return err
 			}
@@ -153,9 +153,9 @@ func (r *chatRequest) user(where, role string, body []byte) error {
 
 // part adds one block that is no tool result.
 func (r *chatRequest) part(where string, b []byte, to *content) error {
-	switch kind := text(b, "type"); kind {
+	switch kind := jsonscan.Text(b, "type"); kind {
 	case "text":
-		t := member(b, "text")
+		t := jsonscan.Member(b, "text")
 		if !jsonscan.IsString(t) {
 			return bad(where+".text", "a text block needs a text")
 		}
@@ -163,7 +163,7 @@ func (r *chatRequest) part(where string, b []byte, to *content) error {
 			to.text(t, r.cacheOf(b))
 		}
 	case "image":
-		url := sourceURL(member(b, "source"))
+		url := sourceURL(jsonscan.Member(b, "source"))
 		if url == "" {
 			return bad(where+".source", "only base64 and url images can be passed to this model")
 		}
@@ -171,7 +171,7 @@ func (r *chatRequest) part(where string, b []byte, to *content) error {
 	case "document":
 		return r.document(where, b, to)
 	case "search_result":
-		to.text(quoted(searchText(b)), r.cacheOf(b))
+		to.text(jsonscan.Quoted(searchText(b)), r.cacheOf(b))
 	case "":
 		return bad(where+".type", "a content block needs a type")
 	default:
@@ -182,47 +182,47 @@ func (r *chatRequest) part(where string, b []byte, to *content) error {
 
 func imagePart(url string, cache []byte) []byte {
 	b := append([]byte(`{"type":"image_url","image_url":`), '{')
-	b = append(appendText(b, "url", url), '}')
+	b = append(jsonscan.AppendText(b, "url", url), '}')
 	if cache != nil {
-		b = appendRaw(b, "cache_control", cache)
+		b = jsonscan.AppendRaw(b, "cache_control", cache)
 	}
 	return append(b, '}')
 }
 
 // sourceURL is a data URL or the address of a source, "" for other kinds.
 func sourceURL(source []byte) string {
-	switch text(source, "type") {
+	switch jsonscan.Text(source, "type") {
 	case "base64":
-		return "data:" + text(source, "media_type") + ";base64," + text(source, "data")
+		return "data:" + jsonscan.Text(source, "media_type") + ";base64," + jsonscan.Text(source, "data")
 	case "url":
-		return text(source, "url")
+		return jsonscan.Text(source, "url")
 	}
 	return ""
 }
 
 func (r *chatRequest) document(where string, b []byte, to *content) error {
-	source := member(b, "source")
-	title := text(b, "title")
-	switch text(source, "type") {
+	source := jsonscan.Member(b, "source")
+	title := jsonscan.Text(b, "title")
+	switch jsonscan.Text(source, "type") {
 	case "base64":
 		if title == "" {
 			title = "document.pdf"
 		}
 		f := append([]byte(`{"type":"file","file":`), '{')
-		f = appendText(f, "filename", title)
-		f = append(appendText(f, "file_data", sourceURL(source)), '}')
+		f = jsonscan.AppendText(f, "filename", title)
+		f = append(jsonscan.AppendText(f, "file_data", sourceURL(source)), '}')
 		if cache := r.cacheOf(b); cache != nil {
-			f = appendRaw(f, "cache_control", cache)
+			f = jsonscan.AppendRaw(f, "cache_control", cache)
 		}
 		to.part(append(f, '}'))
 	case "text":
-		s := text(source, "data")
+		s := jsonscan.Text(source, "data")
 		if title != "" {
 			s = title + "\n\n" + s
 		}
-		to.text(quoted(s), r.cacheOf(b))
+		to.text(jsonscan.Quoted(s), r.cacheOf(b))
 	case "content":
-		inner := member(source, "content")
+		inner := jsonscan.Member(source, "content")
 		if jsonscan.IsString(inner) {
 			to.text(inner, r.cacheOf(b))
 			return nil
@@ -244,20 +244,20 @@ func (r *chatRequest) document(where string, b []byte, to *content) error {
 
 func searchText(b []byte) string {
 	var s strings.Builder
-	s.WriteString(text(b, "title") + "\n" + text(b, "source"))
-	for it := jsonscan.Walk(member(b, "content")); ; {
+	s.WriteString(jsonscan.Text(b, "title") + "\n" + jsonscan.Text(b, "source"))
+	for it := jsonscan.Walk(jsonscan.Member(b, "content")); ; {
 		p, ok := it.Element()
 		if !ok {
 			return s.String()
 		}
-		s.WriteString("\n" + text(p, "text"))
+		s.WriteString("\n" + jsonscan.Text(p, "text"))
 	}
 }
 
 // toolResult adds one tool message. Chat APIs take text there only, so images
 // go on in the user message that follows, and the text says so.
 func (r *chatRequest) toolResult(where string, b []byte, rest *content) error {
-	id := member(b, "tool_use_id")
+	id := jsonscan.Member(b, "tool_use_id")
 	if !jsonscan.IsString(id) {
 		return bad(where+".tool_use_id", "a tool result needs the id of its call")
 	}
@@ -268,46 +268,46 @@ func (r *chatRequest) toolResult(where string, b []byte, rest *content) error {
 		}
 		out.WriteString(s)
 	}
-	if string(member(b, "is_error")) == "true" {
+	if string(jsonscan.Member(b, "is_error")) == "true" {
 		out.WriteString("Error: ")
 	}
-	body := member(b, "content")
+	body := jsonscan.Member(b, "content")
 	if s, ok := jsonscan.String(body); ok {
 		out.WriteString(s)
 	}
 	prefix := out.Len()
-	if isArray(body) {
+	if jsonscan.IsArray(body) {
 		for it := jsonscan.Walk(body); ; {
 			p, ok := it.Element()
 			if !ok {
 				break
 			}
-			switch text(p, "type") {
+			switch jsonscan.Text(p, "type") {
 			case "text":
 				if out.Len() == prefix {
-					out.WriteString(text(p, "text"))
+					out.WriteString(jsonscan.Text(p, "text"))
 				} else {
-					line(text(p, "text"))
+					line(jsonscan.Text(p, "text"))
 				}
 			case "image", "document":
-				line("[" + text(p, "type") + ": in the next user message]")
+				line("[" + jsonscan.Text(p, "type") + ": in the next user message]")
 				if err := r.part(where+".content", p, rest); err != nil {
 					return err
 				}
 			case "search_result":
 				line(searchText(p))
 			default:
-				line(string(compact(nil, p)))
+				line(string(jsonscan.Compact(nil, p)))
 			}
 		}
 	}
 	m := append(make([]byte, 0, out.Len()+80), '{')
-	m = appendRaw(appendText(m, "role", "tool"), "tool_call_id", id)
+	m = jsonscan.AppendRaw(jsonscan.AppendText(m, "role", "tool"), "tool_call_id", id)
 	if cache := r.cacheOf(b); cache != nil {
-		m = append(appendKey(m, "content"), `[{"type":"text"`...)
-		m = append(appendRaw(appendText(m, "text", out.String()), "cache_control", cache), "}]"...)
+		m = append(jsonscan.AppendKey(m, "content"), `[{"type":"text"`...)
+		m = append(jsonscan.AppendRaw(jsonscan.AppendText(m, "text", out.String()), "cache_control", cache), "}]"...)
 	} else {
-		m = appendText(m, "content", out.String())
+		m = jsonscan.AppendText(m, "content", out.String())
 	}
 	r.messages = append(r.messages, append(m, '}'))
 	return nil
@@ -327,7 +327,7 @@ func (r *chatRequest) assistant(where string, body []byte) error {
 		}
 		j++
 		at := where + ".content[" + strconv.Itoa(j) + "]"
-		switch text(b, "type") {
+		switch jsonscan.Text(b, "type") {
 		case "text":
 			if err := r.part(at, b, &said); err != nil {
 				return err
@@ -339,8 +339,8 @@ func (r *chatRequest) assistant(where string, body []byte) error {
 			}
 			calls = append(calls, call)
 		case "thinking":
-			reasoning, _ = jsonscan.AppendString(reasoning, member(b, "thinking"))
-			if text(b, "signature") != "" {
+			reasoning, _ = jsonscan.AppendString(reasoning, jsonscan.Member(b, "thinking"))
+			if jsonscan.Text(b, "signature") != "" {
 				thoughts = append(thoughts, b)
 			}
 		case "redacted_thinking":
@@ -357,31 +357,31 @@ func (r *chatRequest) assistant(where string, body []byte) error {
 		c = []byte("null")
 	}
 	m := append(make([]byte, 0, len(c)+64), '{')
-	m = appendRaw(appendText(m, "role", "assistant"), "content", c)
+	m = jsonscan.AppendRaw(jsonscan.AppendText(m, "role", "assistant"), "content", c)
 	if len(calls) > 0 {
-		m = appendList(m, "tool_calls", calls)
+		m = jsonscan.AppendList(m, "tool_calls", calls)
 		if r.keep.reasons && len(reasoning) > 0 {
-			m = appendText(m, "reasoning_content", string(reasoning))
+			m = jsonscan.AppendText(m, "reasoning_content", string(reasoning))
 		}
 	}
 	if r.keep.thinking && len(thoughts) > 0 {
-		m = appendList(m, "thinking_blocks", thoughts)
+		m = jsonscan.AppendList(m, "thinking_blocks", thoughts)
 	}
 	r.messages = append(r.messages, append(m, '}'))
 	return nil
 }
 
 func chatCall(b []byte) (call []byte, problem string) {
-	id, name := member(b, "id"), member(b, "name")
+	id, name := jsonscan.Member(b, "id"), jsonscan.Member(b, "name")
 	if !jsonscan.IsString(id) || !jsonscan.IsString(name) {
 		return nil, "a tool call needs an id and a name"
 	}
-	input := member(b, "input")
+	input := jsonscan.Member(b, "input")
 	if input == nil {
 		input = []byte("{}")
 	}
-	c := appendText(appendRaw([]byte{'{'}, "id", id), "type", "function")
-	c = append(appendKey(c, "function"), '{')
-	c = appendRaw(c, "name", name)
-	return append(appendText(c, "arguments", string(compact(nil, input))), "}}"...), ""
+	c := jsonscan.AppendText(jsonscan.AppendRaw([]byte{'{'}, "id", id), "type", "function")
+	c = append(jsonscan.AppendKey(c, "function"), '{')
+	c = jsonscan.AppendRaw(c, "name", name)
+	return append(jsonscan.AppendText(c, "arguments", string(jsonscan.Compact(nil, input))), "}}"...), ""
 }

@@ -21,7 +21,7 @@ func (*Provider) Answer(c *provider.Call, _ func(string) string, body []byte) (*
 		return nil, classify(0, body)
 	}
 	content, _ := o.Get("content")
-	if !isArray(content) {
+	if !jsonscan.IsArray(content) {
 		e := provider.NewError(provider.APIError, "the provider's answer is no message: it has no content")
 		e.Upstream = 200
 		return nil, e
@@ -37,7 +37,7 @@ func (*Provider) Answer(c *provider.Call, _ func(string) string, body []byte) (*
 	a.FinishReason = finishReason(stop)
 	switch c.Op {
 	case provider.OpMessages:
-		a.Body = o.Rewrite(make([]byte, 0, len(body)+len(c.PublicName)), []jsonscan.Edit{{Key: "model", Value: quoted(c.PublicName)}}, nil)
+		a.Body = o.Rewrite(make([]byte, 0, len(body)+len(c.PublicName)), []jsonscan.Edit{{Key: "model", Value: jsonscan.Quoted(c.PublicName)}}, nil)
 	case provider.OpCompletion:
 		a.Body = completionAnswer(c, a, content)
 	default:
@@ -79,23 +79,23 @@ func (p *parts) gather(content []byte, unwrap bool) {
 		if !ok {
 			return
 		}
-		switch text(b, "type") {
+		switch jsonscan.Text(b, "type") {
 		case "text":
 			if !p.jsonAnswer {
 				p.addText(b)
 			}
 		case "thinking":
-			p.thought, _ = jsonscan.AppendString(p.thought, member(b, "thinking"))
+			p.thought, _ = jsonscan.AppendString(p.thought, jsonscan.Member(b, "thinking"))
 			p.thinking = append(p.thinking, b)
-			p.details = append(p.details, thinkingDetail(member(b, "thinking"), member(b, "signature")))
+			p.details = append(p.details, thinkingDetail(jsonscan.Member(b, "thinking"), jsonscan.Member(b, "signature")))
 		case "redacted_thinking":
 			p.thinking = append(p.thinking, b)
-			p.details = append(p.details, redactedDetail(member(b, "data")))
+			p.details = append(p.details, redactedDetail(jsonscan.Member(b, "data")))
 		case "tool_use":
-			if unwrap && text(b, "name") == jsonTool {
+			if unwrap && jsonscan.Text(b, "name") == jsonTool {
 				if !p.jsonAnswer { // what was said around it is no part of the answer
 					p.jsonAnswer = true
-					p.text = compact(p.text[:0], orEmpty(member(b, "input")))
+					p.text = jsonscan.Compact(p.text[:0], orEmpty(jsonscan.Member(b, "input")))
 				}
 				continue
 			}
@@ -108,9 +108,9 @@ func (p *parts) gather(content []byte, unwrap bool) {
 
 func (p *parts) addText(b []byte) {
 	start := utf8.RuneCount(p.text)
-	p.text, _ = jsonscan.AppendString(p.text, member(b, "text"))
-	list := member(b, "citations")
-	if !isArray(list) {
+	p.text, _ = jsonscan.AppendString(p.text, jsonscan.Member(b, "text"))
+	list := jsonscan.Member(b, "citations")
+	if !jsonscan.IsArray(list) {
 		return
 	}
 	p.citations = append(p.citations, list)
@@ -119,22 +119,22 @@ func (p *parts) addText(b []byte) {
 		if !ok {
 			return
 		}
-		if url := member(cite, "url"); jsonscan.IsString(url) {
-			p.annotations = append(p.annotations, annotation(start, utf8.RuneCount(p.text), url, member(cite, "title")))
+		if url := jsonscan.Member(cite, "url"); jsonscan.IsString(url) {
+			p.annotations = append(p.annotations, annotation(start, utf8.RuneCount(p.text), url, jsonscan.Member(cite, "title")))
 		}
 	}
 }
 
 func annotation(start, end int, url, title []byte) []byte {
-	b := appendText([]byte{'{'}, "type", "url_citation")
-	b = append(appendKey(b, "url_citation"), '{')
-	b = appendInt(b, "start_index", int64(start))
-	b = appendInt(b, "end_index", int64(end))
-	b = appendRaw(b, "url", url)
+	b := jsonscan.AppendText([]byte{'{'}, "type", "url_citation")
+	b = append(jsonscan.AppendKey(b, "url_citation"), '{')
+	b = jsonscan.AppendInt(b, "start_index", int64(start))
+	b = jsonscan.AppendInt(b, "end_index", int64(end))
+	b = jsonscan.AppendRaw(b, "url", url)
 	if !jsonscan.IsString(title) {
 		title = []byte(`""`)
 	}
-	return append(appendRaw(b, "title", title), "}}"...)
+	return append(jsonscan.AppendRaw(b, "title", title), "}}"...)
 }
 
 func orEmpty(raw []byte) []byte {
@@ -146,11 +146,11 @@ func orEmpty(raw []byte) []byte {
 
 func toolCall(b []byte) []byte {
 	out := append(make([]byte, 0, len(b)+64), '{')
-	out = appendRaw(out, "id", orQuotes(member(b, "id")))
-	out = appendText(out, "type", "function")
-	out = append(appendKey(out, "function"), '{')
-	out = appendRaw(out, "name", orQuotes(member(b, "name")))
-	out = appendText(out, "arguments", string(compact(nil, orEmpty(member(b, "input")))))
+	out = jsonscan.AppendRaw(out, "id", orQuotes(jsonscan.Member(b, "id")))
+	out = jsonscan.AppendText(out, "type", "function")
+	out = append(jsonscan.AppendKey(out, "function"), '{')
+	out = jsonscan.AppendRaw(out, "name", orQuotes(jsonscan.Member(b, "name")))
+	out = jsonscan.AppendText(out, "arguments", string(jsonscan.Compact(nil, orEmpty(jsonscan.Member(b, "input")))))
 	return append(out, "}}"...)
 }
 
@@ -162,14 +162,14 @@ func orQuotes(raw []byte) []byte {
 }
 
 func thinkingDetail(thought, signature []byte) []byte {
-	b := appendText([]byte{'{'}, "type", "thinking")
-	b = appendRaw(b, "text", orQuotes(thought))
-	return append(appendRaw(b, "signature", orQuotes(signature)), '}')
+	b := jsonscan.AppendText([]byte{'{'}, "type", "thinking")
+	b = jsonscan.AppendRaw(b, "text", orQuotes(thought))
+	return append(jsonscan.AppendRaw(b, "signature", orQuotes(signature)), '}')
 }
 
 func redactedDetail(data []byte) []byte {
-	b := appendText([]byte{'{'}, "type", "redacted")
-	return append(appendRaw(b, "data", orQuotes(data)), '}')
+	b := jsonscan.AppendText([]byte{'{'}, "type", "redacted")
+	return append(jsonscan.AppendRaw(b, "data", orQuotes(data)), '}')
 }
 
 // unwraps reports whether the call's answer comes as input of the tool that
@@ -191,57 +191,57 @@ func chatAnswer(c *provider.Call, a *provider.Answer, content, details []byte) [
 		a.FinishReason = "stop"
 	}
 	b := append(make([]byte, 0, len(content)+512), '{')
-	b = appendText(b, "id", a.ID)
-	b = appendText(b, "object", "chat.completion")
-	b = appendInt(b, "created", c.Now.Unix())
-	b = appendText(b, "model", c.PublicName)
-	b = append(appendKey(b, "choices"), `[{"index":0`...)
-	b = appendText(b, "finish_reason", a.FinishReason)
-	b = appendRaw(b, "logprobs", []byte("null"))
-	b = append(appendKey(b, "message"), '{')
-	b = appendText(b, "role", "assistant")
+	b = jsonscan.AppendText(b, "id", a.ID)
+	b = jsonscan.AppendText(b, "object", "chat.completion")
+	b = jsonscan.AppendInt(b, "created", c.Now.Unix())
+	b = jsonscan.AppendText(b, "model", c.PublicName)
+	b = append(jsonscan.AppendKey(b, "choices"), `[{"index":0`...)
+	b = jsonscan.AppendText(b, "finish_reason", a.FinishReason)
+	b = jsonscan.AppendRaw(b, "logprobs", []byte("null"))
+	b = append(jsonscan.AppendKey(b, "message"), '{')
+	b = jsonscan.AppendText(b, "role", "assistant")
 	refusal := ""
 	if a.FinishReason == "content_filter" && len(p.text) == 0 {
-		refusal = text(details, "explanation")
+		refusal = jsonscan.Text(details, "explanation")
 	}
 	if len(p.text) == 0 && (len(p.calls) > 0 || refusal != "") {
-		b = appendRaw(b, "content", []byte("null"))
+		b = jsonscan.AppendRaw(b, "content", []byte("null"))
 	} else {
-		b = appendText(b, "content", string(p.text))
+		b = jsonscan.AppendText(b, "content", string(p.text))
 	}
 	if refusal != "" {
-		b = appendText(b, "refusal", refusal)
+		b = jsonscan.AppendText(b, "refusal", refusal)
 	}
 	b = p.appendExtras(b)
 	b = append(b, "}}]"...)
-	b = appendRaw(b, "usage", appendChatUsage(nil, &a.Usage))
+	b = jsonscan.AppendRaw(b, "usage", appendChatUsage(nil, &a.Usage))
 	if tier := tierName(a.Usage.ServiceTier); tier != "" {
-		b = appendText(b, "service_tier", tier)
+		b = jsonscan.AppendText(b, "service_tier", tier)
 	}
 	return append(b, '}')
 }
 
 func (p *parts) appendExtras(b []byte) []byte {
 	if len(p.calls) > 0 {
-		b = appendList(b, "tool_calls", p.calls)
+		b = jsonscan.AppendList(b, "tool_calls", p.calls)
 	}
 	if len(p.annotations) > 0 {
-		b = appendList(b, "annotations", p.annotations)
+		b = jsonscan.AppendList(b, "annotations", p.annotations)
 	}
 	if len(p.thought) > 0 {
-		b = appendText(b, "reasoning_content", string(p.thought))
+		b = jsonscan.AppendText(b, "reasoning_content", string(p.thought))
 	}
 	if len(p.thinking) > 0 {
-		b = appendList(b, "thinking_blocks", p.thinking)
-		b = appendList(b, "reasoning_details", p.details)
+		b = jsonscan.AppendList(b, "thinking_blocks", p.thinking)
+		b = jsonscan.AppendList(b, "reasoning_details", p.details)
 	}
 	if len(p.citations)+len(p.search) > 0 {
-		b = append(appendKey(b, "provider_specific_fields"), '{')
+		b = append(jsonscan.AppendKey(b, "provider_specific_fields"), '{')
 		if len(p.citations) > 0 {
-			b = appendList(b, "citations", p.citations)
+			b = jsonscan.AppendList(b, "citations", p.citations)
 		}
 		if len(p.search) > 0 {
-			b = appendList(b, "web_search_results", p.search)
+			b = jsonscan.AppendList(b, "web_search_results", p.search)
 		}
 		b = append(b, '}')
 	}
@@ -251,7 +251,7 @@ func (p *parts) appendExtras(b []byte) []byte {
 // completionBody makes one user turn of a prompt.
 func completionBody(c *provider.Call, fields *jsonscan.Object) ([]byte, []string, error) {
 	prompt, _ := fields.Get("prompt")
-	if isArray(prompt) {
+	if jsonscan.IsArray(prompt) {
 		it := jsonscan.Walk(prompt)
 		first, _ := it.Element()
 		if _, more := it.Element(); more || !jsonscan.IsString(first) {
@@ -276,15 +276,15 @@ func completionAnswer(c *provider.Call, a *provider.Answer, content []byte) []by
 	var p parts
 	p.gather(content, unwraps(c))
 	b := appendCompletionHead(nil, a.ID, c)
-	b = appendText(append(appendKey(b, "choices"), "[{"...), "text", string(p.text))
+	b = jsonscan.AppendText(append(jsonscan.AppendKey(b, "choices"), "[{"...), "text", string(p.text))
 	b = append(b, `,"index":0,"logprobs":null,"finish_reason":`...)
-	b = append(append(b, quoted(a.FinishReason)...), "}]"...)
-	return append(appendRaw(b, "usage", appendChatUsage(nil, &a.Usage)), '}')
+	b = append(append(b, jsonscan.Quoted(a.FinishReason)...), "}]"...)
+	return append(jsonscan.AppendRaw(b, "usage", appendChatUsage(nil, &a.Usage)), '}')
 }
 
 func appendCompletionHead(b []byte, id string, c *provider.Call) []byte {
-	b = appendText(append(b, '{'), "id", id)
-	b = appendText(b, "object", "text_completion")
-	b = append(appendKey(b, "created"), strconv.FormatInt(c.Now.Unix(), 10)...)
-	return appendText(b, "model", c.PublicName)
+	b = jsonscan.AppendText(append(b, '{'), "id", id)
+	b = jsonscan.AppendText(b, "object", "text_completion")
+	b = append(jsonscan.AppendKey(b, "created"), strconv.FormatInt(c.Now.Unix(), 10)...)
+	return jsonscan.AppendText(b, "model", c.PublicName)
 }

@@ -23,7 +23,7 @@ func (s *chatStream) begin(out provider.Sink) {
 
 func (s *chatStream) makeHead() {
 	b := s.openChunk(nil)
-	b = append(appendKey(b, "choices"), `[{"index":0,`...)
+	b = append(jsonscan.AppendKey(b, "choices"), `[{"index":0,`...)
 	if !s.completion {
 		b = append(b, `"delta":{`...)
 	} else {
@@ -37,10 +37,10 @@ func (s *chatStream) openChunk(b []byte) []byte {
 	if s.completion {
 		object = "text_completion"
 	}
-	b = appendText(append(b, "data: {"...), "id", s.info.ID)
-	b = appendText(b, "object", object)
-	b = appendInt(b, "created", s.created)
-	return appendText(b, "model", s.public)
+	b = jsonscan.AppendText(append(b, "data: {"...), "id", s.info.ID)
+	b = jsonscan.AppendText(b, "object", object)
+	b = jsonscan.AppendInt(b, "created", s.created)
+	return jsonscan.AppendText(b, "model", s.public)
 }
 
 // send closes the chunk and hands it out; finish "" is no finish yet.

@@ -69,14 +69,14 @@ func errorObject(body []byte) (kind, message, code string) {
 		message, _ = jsonscan.String(raw)
 		return "", message, ""
 	}
-	if !isObject(raw) {
+	if !jsonscan.IsObject(raw) {
 		raw = body
 	}
-	kind, message = text(raw, "type"), text(raw, "message")
+	kind, message = jsonscan.Text(raw, "type"), jsonscan.Text(raw, "message")
 	if kind == "error" {
 		kind = ""
 	}
-	code = orElse(text(member(raw, "details"), "error_code"), text(raw, "code"))
+	code = orElse(jsonscan.Text(jsonscan.Member(raw, "details"), "error_code"), jsonscan.Text(raw, "code"))
 	return kind, message, code
 }
 

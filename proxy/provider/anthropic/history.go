@@ -1,5 +1,7 @@
 package anthropic
 
+import "tollgate/proxy/jsonscan"
+
 import "strings"
 
 // turn is one message of the API: all neighbouring messages of one role.
@@ -51,8 +53,8 @@ func (h *history) append(dst []byte) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendText(append(dst, '{'), "role", h.turns[i].role)
-		dst = appendList(dst, "content", h.turns[i].blocks)
+		dst = jsonscan.AppendText(append(dst, '{'), "role", h.turns[i].role)
+		dst = jsonscan.AppendList(dst, "content", h.turns[i].blocks)
 		dst = append(dst, '}')
 	}
 	return append(dst, ']')
@@ -62,10 +64,10 @@ func (h *history) append(dst []byte) []byte {
 func (h *history) finish() {
 	if n := len(h.turns); n > 0 && h.turns[n-1].role == "assistant" {
 		t := &h.turns[n-1]
-		if b := len(t.blocks) - 1; text(t.blocks[b], "type") == "text" {
-			s := text(t.blocks[b], "text")
+		if b := len(t.blocks) - 1; jsonscan.Text(t.blocks[b], "type") == "text" {
+			s := jsonscan.Text(t.blocks[b], "text")
 			if trimmed := strings.TrimRight(s, " \t\r\n"); trimmed != s {
-				t.blocks[b] = setMember(t.blocks[b], "text", quoted(trimmed))
+				t.blocks[b] = setMember(t.blocks[b], "text", jsonscan.Quoted(trimmed))
 			}
 		}
 	}

@@ -28,7 +28,7 @@ func readMessage(raw []byte) message {
 		if jsonscan.IsNull(v) {
 			continue
 		}
-		switch string(nameOf(k)) {
+		switch string(jsonscan.Name(k)) {
 		case "role":
 			m.role, _ = jsonscan.String(v)
 		case "content":
@@ -63,7 +63,7 @@ func (r *request) convertMessages() error {
 			break
 		}
 		i++
-		if !isObject(raw) {
+		if !jsonscan.IsObject(raw) {
 			return badParam(at(i, ""), "messages must hold objects")
 		}
 		m := readMessage(raw)
@@ -106,8 +106,8 @@ func (r *request) addSystem(i int, m *message, leading bool) error {
 		r.history.add("system", blocks...)
 	default:
 		for _, b := range blocks {
-			note := "<system>\n" + text(b, "text") + "\n</system>"
-			r.history.add("user", setMember(b, "text", quoted(note)))
+			note := "<system>\n" + jsonscan.Text(b, "text") + "\n</system>"
+			r.history.add("user", setMember(b, "text", jsonscan.Quoted(note)))
 		}
 	}
 	return nil
@@ -136,7 +136,7 @@ func (r *request) addAssistant(i int, m *message) error {
 		blocks = append(blocks, textBlock(m.refusal, nil))
 	}
 	for _, b := range blocks {
-		switch text(b, "type") {
+		switch jsonscan.Text(b, "type") {
 		case "thinking", "redacted_thinking":
 			thinking = nil // the content itself carries it
 		}
@@ -158,11 +158,11 @@ func (r *request) addAssistant(i int, m *message) error {
 		}
 		n++
 		where := at(i, "tool_calls") + "[" + strconv.Itoa(n) + "]"
-		fn := member(raw, "function")
+		fn := jsonscan.Member(raw, "function")
 		if fn == nil {
 			return badParam(where+".function", "only function calls can be translated")
 		}
-		id := text(raw, "id")
+		id := jsonscan.Text(raw, "id")
 		if id == "" {
 			return badParam(where+".id", "a tool call needs an id")
 		}
@@ -170,7 +170,7 @@ func (r *request) addAssistant(i int, m *message) error {
 		if err != nil {
 			return err
 		}
-		if cc := member(raw, "cache_control"); cc != nil {
+		if cc := jsonscan.Member(raw, "cache_control"); cc != nil {
 			use = setMember(use, "cache_control", cc)
 		}
 		uses = append(uses, use)
@@ -181,7 +181,7 @@ func (r *request) addAssistant(i int, m *message) error {
 	if t := h.turn("assistant"); len(t.blocks) > 0 {
 		// Calls of an earlier message of the same turn are still waiting.
 		for _, b := range t.blocks {
-			if id := text(b, "id"); id != "" && text(b, "type") == "tool_use" {
+			if id := jsonscan.Text(b, "id"); id != "" && jsonscan.Text(b, "type") == "tool_use" {
 				h.calls = append(h.calls, id)
 			}
 		}
@@ -195,11 +195,11 @@ func (r *request) addAssistant(i int, m *message) error {
 
 // toolUse makes the block of one call and remembers its id.
 func (r *request) toolUse(where, id string, fn []byte) ([]byte, error) {
-	name := text(fn, "name")
+	name := jsonscan.Text(fn, "name")
 	if name == "" {
 		return nil, badParam(where+".name", "a tool call needs a function name")
 	}
-	input, err := toolInput(member(fn, "arguments"))
+	input, err := toolInput(jsonscan.Member(fn, "arguments"))
 	if err != "" {
 		return nil, badParam(where+".arguments", err)
 	}
@@ -208,10 +208,10 @@ func (r *request) toolUse(where, id string, fn []byte) ([]byte, error) {
 	if !contains(r.history.toolUse, name) {
 		r.history.toolUse = append(r.history.toolUse, name)
 	}
-	b := appendText([]byte{'{'}, "type", "tool_use")
-	b = appendText(b, "id", id)
-	b = appendText(b, "name", name)
-	return append(appendRaw(b, "input", input), '}'), nil
+	b := jsonscan.AppendText([]byte{'{'}, "type", "tool_use")
+	b = jsonscan.AppendText(b, "id", id)
+	b = jsonscan.AppendText(b, "name", name)
+	return append(jsonscan.AppendRaw(b, "input", input), '}'), nil
 }
 
 // toolInput is the object inside an arguments string. Nothing at all is the
@@ -220,7 +220,7 @@ func toolInput(raw []byte) (input []byte, problem string) {
 	if raw == nil {
 		return []byte("{}"), ""
 	}
-	if isObject(raw) {
+	if jsonscan.IsObject(raw) {
 		return raw, ""
 	}
 	inner, ok := jsonscan.AppendString(nil, raw)
@@ -255,22 +255,22 @@ func (r *request) addToolResult(i int, m *message) error {
 		return err
 	}
 	for j, b := range blocks {
-		if cc := member(b, "cache_control"); cc != nil {
+		if cc := jsonscan.Member(b, "cache_control"); cc != nil {
 			cache = cc
 			blocks[j] = setMember(b, "cache_control", nil)
 		}
 	}
-	b := appendText([]byte{'{'}, "type", "tool_result")
-	b = appendText(b, "tool_use_id", id)
+	b := jsonscan.AppendText([]byte{'{'}, "type", "tool_result")
+	b = jsonscan.AppendText(b, "tool_use_id", id)
 	if jsonscan.IsString(m.content) {
 		if len(blocks) > 0 {
-			b = appendRaw(b, "content", m.content)
+			b = jsonscan.AppendRaw(b, "content", m.content)
 		}
 	} else if len(blocks) > 0 {
-		b = appendList(b, "content", blocks)
+		b = jsonscan.AppendList(b, "content", blocks)
 	}
 	if cache != nil {
-		b = appendRaw(b, "cache_control", cache)
+		b = jsonscan.AppendRaw(b, "cache_control", cache)
 	}
 	r.history.addResult(append(b, '}'))
 	return nil
@@ -287,7 +287,7 @@ func (r *request) blocks(i int, m *message) ([][]byte, error) {
 			return nil, nil
 		}
 		return [][]byte{textBlock(m.content, m.cache)}, nil
-	case !isArray(m.content):
+	case !jsonscan.IsArray(m.content):
 		return nil, badParam(at(i, "content"), "content must be a string or an array of parts")
 	}
 	var blocks [][]byte

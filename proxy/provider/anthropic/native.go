@@ -15,7 +15,7 @@ func nativeBody(c *provider.Call, fields *jsonscan.Object) ([]byte, []string, er
 	if !fields.Has("messages") {
 		return nil, nil, badParam("messages", "messages: field required")
 	}
-	edits := []jsonscan.Edit{{Key: "model", Value: quoted(c.Model)}}
+	edits := []jsonscan.Edit{{Key: "model", Value: jsonscan.Quoted(c.Model)}}
 	if stream, _ := fields.Get("stream"); c.Stream && string(stream) != "true" {
 		edits = append(edits, jsonscan.Edit{Key: "stream", Value: []byte("true")})
 	}
@@ -95,7 +95,7 @@ func (s *nativeStream) Event(name string, data []byte, out provider.Sink) error 
 		usage, _ := s.scan.Get("usage")
 		learnUsage(&s.info, usage)
 		delta, _ := s.scan.Get("delta")
-		if reason := text(delta, "stop_reason"); reason != "" {
+		if reason := jsonscan.Text(delta, "stop_reason"); reason != "" {
 			s.info.FinishReason = finishReason(reason)
 		}
 	case `"message_stop"`:
@@ -155,7 +155,7 @@ func (s *nativeStream) start(data []byte) []byte {
 		return data
 	}
 	learnMessage(&s.info, &m)
-	renamed := m.Rewrite(nil, []jsonscan.Edit{{Key: "model", Value: quoted(s.public)}}, nil)
+	renamed := m.Rewrite(nil, []jsonscan.Edit{{Key: "model", Value: jsonscan.Quoted(s.public)}}, nil)
 	return s.scan.Rewrite(nil, []jsonscan.Edit{{Key: "message", Value: renamed}}, nil)
 }
 
@@ -170,7 +170,7 @@ func learnMessage(info *provider.StreamInfo, m *jsonscan.Object) {
 }
 
 func learnUsage(info *provider.StreamInfo, usage []byte) {
-	if isObject(usage) {
+	if jsonscan.IsObject(usage) {
 		info.RawUsage = mergeUsage(info.RawUsage, usage)
 		info.Usage = price.FromAnthropic(info.RawUsage)
 	}
@@ -200,14 +200,14 @@ func (s *nativeStream) Cut(reason string, out provider.Sink) {
 	s.info.FinishReason = reason
 	estimateOutput(&s.info.Usage, s.info.OutputBytes)
 	if s.open >= 0 {
-		b := appendText([]byte{'{'}, "type", "content_block_stop")
-		s.emit(out, "content_block_stop", append(appendInt(b, "index", s.open), '}'))
+		b := jsonscan.AppendText([]byte{'{'}, "type", "content_block_stop")
+		s.emit(out, "content_block_stop", append(jsonscan.AppendInt(b, "index", s.open), '}'))
 		s.open = -1
 	}
-	b := appendText([]byte{'{'}, "type", "message_delta")
-	b = appendText(append(appendKey(b, "delta"), '{'), "stop_reason", stopReason(reason))
-	b = append(appendRaw(b, "stop_sequence", []byte("null")), '}')
-	b = appendNativeUsage(appendKey(b, "usage"), &s.info.Usage)
+	b := jsonscan.AppendText([]byte{'{'}, "type", "message_delta")
+	b = jsonscan.AppendText(append(jsonscan.AppendKey(b, "delta"), '{'), "stop_reason", stopReason(reason))
+	b = append(jsonscan.AppendRaw(b, "stop_sequence", []byte("null")), '}')
+	b = appendNativeUsage(jsonscan.AppendKey(b, "usage"), &s.info.Usage)
 	s.emit(out, "message_delta", append(b, '}'))
 	s.emit(out, "message_stop", []byte(`{"type":"message_stop"}`))
 }

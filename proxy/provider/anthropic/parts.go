@@ -16,13 +16,13 @@ func (r *request) block(part []byte) (block []byte, problem string) {
 		}
 		return textBlock(part, nil), ""
 	}
-	if !isObject(part) {
+	if !jsonscan.IsObject(part) {
 		return nil, "a content part must be an object"
 	}
 	cache := cacheMark(part)
-	switch kind := text(part, "type"); kind {
+	switch kind := jsonscan.Text(part, "type"); kind {
 	case "text", "input_text", "output_text":
-		t := member(part, "text")
+		t := jsonscan.Member(part, "text")
 		if !jsonscan.IsString(t) {
 			return nil, "a text part needs a text"
 		}
@@ -30,12 +30,12 @@ func (r *request) block(part []byte) (block []byte, problem string) {
 			return nil, ""
 		}
 		block = textBlock(t, cache)
-		if c := member(part, "citations"); c != nil {
+		if c := jsonscan.Member(part, "citations"); c != nil {
 			block = setMember(block, "citations", c)
 		}
 		return block, ""
 	case "refusal":
-		t := member(part, "refusal")
+		t := jsonscan.Member(part, "refusal")
 		if !jsonscan.IsString(t) || isBlank(t) {
 			return nil, ""
 		}
@@ -43,7 +43,7 @@ func (r *request) block(part []byte) (block []byte, problem string) {
 	case "image_url":
 		return imageBlock(part, cache)
 	case "file":
-		return fileBlock(member(part, "file"), cache)
+		return fileBlock(jsonscan.Member(part, "file"), cache)
 	case "input_audio", "video_url":
 		return nil, "anthropic does not take parts of type " + kind
 	case "":
@@ -54,10 +54,10 @@ func (r *request) block(part []byte) (block []byte, problem string) {
 
 // cacheMark is the part's cache breakpoint in either maker's spelling.
 func cacheMark(part []byte) []byte {
-	if cc := member(part, "cache_control"); cc != nil {
+	if cc := jsonscan.Member(part, "cache_control"); cc != nil {
 		return cc
 	}
-	if member(part, "prompt_cache_breakpoint") != nil {
+	if jsonscan.Member(part, "prompt_cache_breakpoint") != nil {
 		return []byte(`{"type":"ephemeral"}`)
 	}
 	return nil
@@ -65,22 +65,22 @@ func cacheMark(part []byte) []byte {
 
 func textBlock(raw, cache []byte) []byte {
 	b := append(make([]byte, 0, len(raw)+len(cache)+64), '{')
-	b = appendText(b, "type", "text")
-	return closeBlock(appendRaw(b, "text", raw), cache)
+	b = jsonscan.AppendText(b, "type", "text")
+	return closeBlock(jsonscan.AppendRaw(b, "text", raw), cache)
 }
 
 func closeBlock(b, cache []byte) []byte {
 	if cache != nil {
-		b = appendRaw(b, "cache_control", cache)
+		b = jsonscan.AppendRaw(b, "cache_control", cache)
 	}
 	return append(b, '}')
 }
 
 func imageBlock(part, cache []byte) ([]byte, string) {
-	image := member(part, "image_url")
+	image := jsonscan.Member(part, "image_url")
 	url, format := "", ""
-	if isObject(image) {
-		url, format = text(image, "url"), text(image, "format")
+	if jsonscan.IsObject(image) {
+		url, format = jsonscan.Text(image, "url"), jsonscan.Text(image, "format")
 	} else {
 		url, _ = jsonscan.String(image)
 	}
@@ -91,23 +91,23 @@ func imageBlock(part, cache []byte) ([]byte, string) {
 }
 
 func fileBlock(file, cache []byte) ([]byte, string) {
-	title := text(file, "filename")
-	if data := text(file, "file_data"); data != "" {
+	title := jsonscan.Text(file, "filename")
+	if data := jsonscan.Text(file, "file_data"); data != "" {
 		if !strings.HasPrefix(data, "data:") && !isURL(data) {
 			data = "data:application/pdf;base64," + data
 		}
-		return mediaBlock(data, text(file, "format"), title, cache)
+		return mediaBlock(data, jsonscan.Text(file, "format"), title, cache)
 	}
-	id := text(file, "file_id")
+	id := jsonscan.Text(file, "file_id")
 	switch {
 	case id == "":
 		return nil, "a file part needs file_data or file_id"
 	case isURL(id) || strings.HasPrefix(id, "data:"):
-		return mediaBlock(id, orElse(text(file, "format"), "application/pdf"), title, cache)
+		return mediaBlock(id, orElse(jsonscan.Text(file, "format"), "application/pdf"), title, cache)
 	}
-	b := appendText([]byte{'{'}, "type", "document")
-	b = append(appendKey(b, "source"), '{')
-	b = append(appendText(appendText(b, "type", "file"), "file_id", id), '}')
+	b := jsonscan.AppendText([]byte{'{'}, "type", "document")
+	b = append(jsonscan.AppendKey(b, "source"), '{')
+	b = append(jsonscan.AppendText(jsonscan.AppendText(b, "type", "file"), "file_id", id), '}')
 	return closeBlock(b, cache), ""
 }
 
@@ -136,24 +136,24 @@ func mediaBlock(url, format, title string, cache []byte) ([]byte, string) {
 		kind = "document"
 	}
 	b := append(make([]byte, 0, len(url)+160), '{')
-	b = append(appendKey(appendText(b, "type", kind), "source"), '{')
+	b = append(jsonscan.AppendKey(jsonscan.AppendText(b, "type", kind), "source"), '{')
 	switch {
 	case inline && media == "text/plain":
 		plain, err := base64.StdEncoding.DecodeString(data)
 		if err != nil {
 			return nil, "a data URL must be base64-encoded"
 		}
-		b = appendText(appendText(b, "type", "text"), "media_type", media)
-		b = appendText(b, "data", string(plain))
+		b = jsonscan.AppendText(jsonscan.AppendText(b, "type", "text"), "media_type", media)
+		b = jsonscan.AppendText(b, "data", string(plain))
 	case inline:
-		b = appendText(appendText(b, "type", "base64"), "media_type", media)
-		b = appendText(b, "data", data)
+		b = jsonscan.AppendText(jsonscan.AppendText(b, "type", "base64"), "media_type", media)
+		b = jsonscan.AppendText(b, "data", data)
 	default:
-		b = appendText(appendText(b, "type", "url"), "url", url)
+		b = jsonscan.AppendText(jsonscan.AppendText(b, "type", "url"), "url", url)
 	}
 	b = append(b, '}')
 	if title != "" && kind == "document" {
-		b = appendText(b, "title", title)
+		b = jsonscan.AppendText(b, "title", title)
 	}
 	return closeBlock(b, cache), ""
 }

@@ -94,7 +94,7 @@ func (r *request) readOne(name string, v []byte) error {
 	switch name {
 	case "model", "stream", "stream_options", "extra_headers", "extra_body":
 	case "messages":
-		if !isArray(v) {
+		if !jsonscan.IsArray(v) {
 			return badParam(name, "messages must be an array")
 		}
 		r.messages = v
@@ -115,12 +115,12 @@ func (r *request) readOne(name string, v []byte) error {
 	case "stop", "stop_sequences":
 		return r.readStop(name, v)
 	case "tools":
-		if !isArray(v) {
+		if !jsonscan.IsArray(v) {
 			return badParam(name, "tools must be an array")
 		}
 		r.toolsIn = v
 	case "functions":
-		if !isArray(v) {
+		if !jsonscan.IsArray(v) {
 			return badParam(name, "functions must be an array")
 		}
 		r.functions = v
@@ -147,7 +147,7 @@ func (r *request) readOne(name string, v []byte) error {
 			r.userID = s
 		}
 	case "metadata":
-		if s := text(v, "user_id"); s != "" {
+		if s := jsonscan.Text(v, "user_id"); s != "" {
 			r.userID = s
 		}
 	case "service_tier":
@@ -214,9 +214,9 @@ func isNoop(name string, v []byte) bool {
 	case "logit_bias":
 		it := jsonscan.Walk(v)
 		_, _, some := it.Member()
-		return isObject(v) && !some
+		return jsonscan.IsObject(v) && !some
 	case "modalities":
-		return string(compact(nil, v)) == `["text"]`
+		return string(jsonscan.Compact(nil, v)) == `["text"]`
 	case "suffix":
 		return isBlank(v)
 	}
@@ -230,7 +230,7 @@ func (r *request) readStop(name string, v []byte) error {
 		}
 		return nil
 	}
-	if !isArray(v) {
+	if !jsonscan.IsArray(v) {
 		return badParam(name, name+" must be a string or an array of strings")
 	}
 	for it := jsonscan.Walk(v); ; {
@@ -248,8 +248,8 @@ func (r *request) readStop(name string, v []byte) error {
 }
 
 func (r *request) readEffort(v []byte) error {
-	if isObject(v) { // {"effort": …, "summary": …}
-		v = member(v, "effort")
+	if jsonscan.IsObject(v) { // {"effort": …, "summary": …}
+		v = jsonscan.Member(v, "effort")
 	}
 	s, ok := jsonscan.String(v)
 	if !ok || !hasWord("none minimal low medium high xhigh max", s) {
@@ -279,7 +279,7 @@ func (r *request) readSystem(v []byte) error {
 		if !isBlank(v) {
 			r.system = append(r.system, textBlock(v, nil))
 		}
-	case isArray(v):
+	case jsonscan.IsArray(v):
 		for it := jsonscan.Walk(v); ; {
 			b, ok := it.Element()
 			if !ok {
@@ -296,36 +296,36 @@ func (r *request) readSystem(v []byte) error {
 func (r *request) encode() []byte {
 	b := make([]byte, 0, len(r.call.Body)+1024)
 	b = append(b, '{')
-	b = appendText(b, "model", r.call.Model)
-	b = appendInt(b, "max_tokens", r.maxTokens)
+	b = jsonscan.AppendText(b, "model", r.call.Model)
+	b = jsonscan.AppendInt(b, "max_tokens", r.maxTokens)
 	if len(r.system) > 0 {
-		b = appendList(b, "system", r.system)
+		b = jsonscan.AppendList(b, "system", r.system)
 	}
-	b = r.history.append(appendKey(b, "messages"))
+	b = r.history.append(jsonscan.AppendKey(b, "messages"))
 	if len(r.tools) > 0 {
-		b = appendList(b, "tools", r.tools)
+		b = jsonscan.AppendList(b, "tools", r.tools)
 		if r.toolOut != nil {
-			b = appendRaw(b, "tool_choice", r.toolOut)
+			b = jsonscan.AppendRaw(b, "tool_choice", r.toolOut)
 		}
 	}
 	if len(r.stop) > 0 {
-		b = appendList(b, "stop_sequences", r.stop)
+		b = jsonscan.AppendList(b, "stop_sequences", r.stop)
 	}
 	for _, p := range [...]state.Param{{Name: "temperature", Value: r.temperature}, {Name: "top_p", Value: r.topP}, {Name: "top_k", Value: r.topK},
 		{Name: "thinking", Value: r.thinking}, {Name: "output_config", Value: r.outputConfig}} {
 		if p.Value != nil {
-			b = appendRaw(b, p.Name, p.Value)
+			b = jsonscan.AppendRaw(b, p.Name, p.Value)
 		}
 	}
 	if r.userID != "" {
 		if identifiesPerson(r.userID) {
 			r.drop("user") // the API refuses mail addresses and phone numbers
 		} else {
-			b = appendRaw(b, "metadata", append(appendText([]byte{'{'}, "user_id", r.userID), '}'))
+			b = jsonscan.AppendRaw(b, "metadata", append(jsonscan.AppendText([]byte{'{'}, "user_id", r.userID), '}'))
 		}
 	}
 	if r.call.Stream {
-		b = appendRaw(b, "stream", []byte("true"))
+		b = jsonscan.AppendRaw(b, "stream", []byte("true"))
 	}
 	for _, p := range r.extra {
 		b = append(jsonscan.AppendQuoted(append(b, ','), p.Name), ':')

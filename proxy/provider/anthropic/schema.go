@@ -14,7 +14,7 @@ func cleanSchema(raw []byte) []byte {
 }
 
 func appendSchema(dst, raw []byte) []byte {
-	if !isObject(raw) { // true, false: a schema too
+	if !jsonscan.IsObject(raw) { // true, false: a schema too
 		return append(dst, raw...)
 	}
 	var limits []byte // what moves into the description
@@ -26,7 +26,7 @@ func appendSchema(dst, raw []byte) []byte {
 		if !ok {
 			break
 		}
-		switch name := string(nameOf(k)); name {
+		switch name := string(jsonscan.Name(k)); name {
 		case "description":
 			description = v
 			continue
@@ -51,24 +51,24 @@ func appendSchema(dst, raw []byte) []byte {
 			dst = appendMember(dst, k, v)
 		case "properties":
 			object = true
-			dst = appendSchemaMap(appendKey(dst, "properties"), v)
+			dst = appendSchemaMap(jsonscan.AppendKey(dst, "properties"), v)
 		case "$defs", "definitions":
-			dst = appendSchemaMap(appendKey(dst, name), v)
+			dst = appendSchemaMap(jsonscan.AppendKey(dst, name), v)
 		case "additionalProperties":
 			object, closed = true, true
-			dst = appendRaw(dst, name, []byte("false"))
+			dst = jsonscan.AppendRaw(dst, name, []byte("false"))
 		case "oneOf", "anyOf":
-			dst = appendSchemaList(appendKey(dst, "anyOf"), v)
+			dst = appendSchemaList(jsonscan.AppendKey(dst, "anyOf"), v)
 		case "allOf":
-			dst = appendSchemaList(appendKey(dst, name), v)
+			dst = appendSchemaList(jsonscan.AppendKey(dst, name), v)
 		case "items":
-			dst = appendSchema(appendKey(dst, name), v)
+			dst = appendSchema(jsonscan.AppendKey(dst, name), v)
 		default:
 			dst = appendMember(dst, k, v)
 		}
 	}
 	if object && !closed {
-		dst = appendRaw(dst, "additionalProperties", []byte("false"))
+		dst = jsonscan.AppendRaw(dst, "additionalProperties", []byte("false"))
 	}
 	if s, ok := jsonscan.String(description); ok || len(limits) > 0 {
 		if s != "" && len(limits) > 0 {
@@ -77,7 +77,7 @@ func appendSchema(dst, raw []byte) []byte {
 		if len(limits) > 0 {
 			s += "(" + string(limits) + ")"
 		}
-		dst = appendText(dst, "description", s)
+		dst = jsonscan.AppendText(dst, "description", s)
 	}
 	return append(dst, '}')
 }
@@ -91,7 +91,7 @@ func appendMember(dst, key, value []byte) []byte {
 }
 
 func appendSchemaMap(dst, raw []byte) []byte {
-	if !isObject(raw) {
+	if !jsonscan.IsObject(raw) {
 		return append(dst, raw...)
 	}
 	dst = append(dst, '{')
@@ -109,7 +109,7 @@ func appendSchemaMap(dst, raw []byte) []byte {
 }
 
 func appendSchemaList(dst, raw []byte) []byte {
-	if !isArray(raw) {
+	if !jsonscan.IsArray(raw) {
 		return append(dst, raw...)
 	}
 	dst = append(dst, '[')

@@ -89,9 +89,9 @@ func (s *chatStream) Event(_ string, data []byte, out provider.Sink) error {
 		usage, _ := s.scan.Get("usage")
 		learnUsage(&s.info, usage)
 		delta, _ := s.scan.Get("delta")
-		if reason := text(delta, "stop_reason"); reason != "" {
+		if reason := jsonscan.Text(delta, "stop_reason"); reason != "" {
 			s.info.FinishReason = finishReason(reason)
-			s.refusal = text(member(delta, "stop_details"), "explanation")
+			s.refusal = jsonscan.Text(jsonscan.Member(delta, "stop_details"), "explanation")
 		}
 	case `"message_stop"`:
 		s.info.Done = true
@@ -106,22 +106,22 @@ func (s *chatStream) blockStart(out provider.Sink) {
 	raw, _ := s.scan.Get("content_block")
 	b := block{}
 	b.index, _ = jsonscan.Int(rawIndex)
-	switch text(raw, "type") {
+	switch jsonscan.Text(raw, "type") {
 	case "text":
 		b.kind = textKind
-		s.text(member(raw, "text"), out)
+		s.text(jsonscan.Member(raw, "text"), out)
 	case "thinking":
 		b.kind = thinkingKind
-		s.thinking(&b, member(raw, "thinking"), out)
+		s.thinking(&b, jsonscan.Member(raw, "thinking"), out)
 	case "redacted_thinking":
 		s.redacted(raw, out)
 	case "tool_use":
-		if in := member(raw, "input"); isObject(in) {
+		if in := jsonscan.Member(raw, "input"); jsonscan.IsObject(in) {
 			if it := jsonscan.Walk(in); isMember(&it) {
-				b.input = compact(nil, in)
+				b.input = jsonscan.Compact(nil, in)
 			}
 		}
-		if s.unwrap && text(raw, "name") == jsonTool {
+		if s.unwrap && jsonscan.Text(raw, "name") == jsonTool {
 			if !s.sawJSON { // one answer only
 				b.kind = jsonKind
 				s.sawJSON, s.held = true, nil
@@ -132,7 +132,7 @@ func (s *chatStream) blockStart(out provider.Sink) {
 		s.calls++
 		s.toolStart(&b, raw, out)
 	case "web_search_tool_result", "web_fetch_tool_result":
-		s.extra("web_search_results", append(compact([]byte{'['}, raw), ']'), out)
+		s.extra("web_search_results", append(jsonscan.Compact([]byte{'['}, raw), ']'), out)
 	}
 	s.open = append(s.open, b)
 }
@@ -159,17 +159,17 @@ func (s *chatStream) blockDelta(out provider.Sink) {
 		return
 	}
 	d, _ := s.scan.Get("delta")
-	switch text(d, "type") {
+	switch jsonscan.Text(d, "type") {
 	case "text_delta":
-		s.text(member(d, "text"), out)
+		s.text(jsonscan.Member(d, "text"), out)
 	case "thinking_delta":
-		s.thinking(b, member(d, "thinking"), out)
+		s.thinking(b, jsonscan.Member(d, "thinking"), out)
 	case "signature_delta":
-		s.signature(b, member(d, "signature"), out)
+		s.signature(b, jsonscan.Member(d, "signature"), out)
 	case "input_json_delta":
-		s.arguments(b, member(d, "partial_json"), out)
+		s.arguments(b, jsonscan.Member(d, "partial_json"), out)
 	case "citations_delta":
-		if cite := member(d, "citation"); cite != nil {
+		if cite := jsonscan.Member(d, "citation"); cite != nil {
 			s.extra("citation", cite, out)
 		}
 	}
@@ -185,7 +185,7 @@ func (s *chatStream) blockStop(out provider.Sink) {
 		if input == nil {
 			input = []byte("{}") // an empty string would poison the next turn
 		}
-		s.arguments(b, quoted(string(input)), out)
+		s.arguments(b, jsonscan.Quoted(string(input)), out)
 	}
 	s.open = append(s.open[:i], s.open[i+1:]...)
 }
@@ -207,9 +207,9 @@ func (s *chatStream) content(raw []byte, out provider.Sink) {
 	s.info.SawContent, s.sawText = true, true
 	s.begin(out)
 	if s.completion {
-		s.buf = appendRaw(s.buf, "text", raw)
+		s.buf = jsonscan.AppendRaw(s.buf, "text", raw)
 	} else {
-		s.buf = appendRaw(s.buf, "content", raw)
+		s.buf = jsonscan.AppendRaw(s.buf, "content", raw)
 	}
 	s.send(out, "")
 }
@@ -226,10 +226,10 @@ func (s *chatStream) thinking(b *block, raw []byte, out provider.Sink) {
 	}
 	b.thought, _ = jsonscan.AppendString(b.thought, raw)
 	s.begin(out)
-	s.buf = appendRaw(s.buf, "reasoning_content", raw)
-	s.buf = append(appendKey(s.buf, "thinking_blocks"), `[{"type":"thinking"`...)
-	s.buf = appendRaw(s.buf, "thinking", raw)
-	s.buf = append(appendRaw(s.buf, "signature", []byte(`""`)), "}]"...)
+	s.buf = jsonscan.AppendRaw(s.buf, "reasoning_content", raw)
+	s.buf = append(jsonscan.AppendKey(s.buf, "thinking_blocks"), `[{"type":"thinking"`...)
+	s.buf = jsonscan.AppendRaw(s.buf, "thinking", raw)
+	s.buf = append(jsonscan.AppendRaw(s.buf, "signature", []byte(`""`)), "}]"...)
 	s.send(out, "")
 }
 
@@ -240,10 +240,10 @@ func (s *chatStream) signature(b *block, raw []byte, out provider.Sink) {
 		return
 	}
 	s.begin(out)
-	s.buf = append(appendKey(s.buf, "thinking_blocks"), `[{"type":"thinking","thinking":""`...)
-	s.buf = append(appendRaw(s.buf, "signature", raw), "}]"...)
-	s.buf = append(appendKey(s.buf, "reasoning_details"), '[')
-	s.buf = append(append(s.buf, thinkingDetail(quoted(string(b.thought)), raw)...), ']')
+	s.buf = append(jsonscan.AppendKey(s.buf, "thinking_blocks"), `[{"type":"thinking","thinking":""`...)
+	s.buf = append(jsonscan.AppendRaw(s.buf, "signature", raw), "}]"...)
+	s.buf = append(jsonscan.AppendKey(s.buf, "reasoning_details"), '[')
+	s.buf = append(append(s.buf, thinkingDetail(jsonscan.Quoted(string(b.thought)), raw)...), ']')
 	s.send(out, "")
 }
 
@@ -253,9 +253,9 @@ func (s *chatStream) redacted(raw []byte, out provider.Sink) {
 	}
 	s.info.SawContent = true
 	s.begin(out)
-	s.buf = append(compact(append(appendKey(s.buf, "thinking_blocks"), '['), raw), ']')
-	s.buf = append(appendKey(s.buf, "reasoning_details"), '[')
-	s.buf = append(append(s.buf, redactedDetail(member(raw, "data"))...), ']')
+	s.buf = append(jsonscan.Compact(append(jsonscan.AppendKey(s.buf, "thinking_blocks"), '['), raw), ']')
+	s.buf = append(jsonscan.AppendKey(s.buf, "reasoning_details"), '[')
+	s.buf = append(append(s.buf, redactedDetail(jsonscan.Member(raw, "data"))...), ']')
 	s.send(out, "")
 }
 
@@ -265,13 +265,13 @@ func (s *chatStream) toolStart(b *block, raw []byte, out provider.Sink) {
 		return
 	}
 	s.begin(out)
-	s.buf = append(appendKey(s.buf, "tool_calls"), "[{"...)
-	s.buf = appendInt(s.buf, "index", b.ordinal)
-	s.buf = appendRaw(s.buf, "id", orQuotes(member(raw, "id")))
-	s.buf = appendText(s.buf, "type", "function")
-	s.buf = append(appendKey(s.buf, "function"), '{')
-	s.buf = appendRaw(s.buf, "name", orQuotes(member(raw, "name")))
-	s.buf = append(appendText(s.buf, "arguments", ""), "}}]"...)
+	s.buf = append(jsonscan.AppendKey(s.buf, "tool_calls"), "[{"...)
+	s.buf = jsonscan.AppendInt(s.buf, "index", b.ordinal)
+	s.buf = jsonscan.AppendRaw(s.buf, "id", orQuotes(jsonscan.Member(raw, "id")))
+	s.buf = jsonscan.AppendText(s.buf, "type", "function")
+	s.buf = append(jsonscan.AppendKey(s.buf, "function"), '{')
+	s.buf = jsonscan.AppendRaw(s.buf, "name", orQuotes(jsonscan.Member(raw, "name")))
+	s.buf = append(jsonscan.AppendText(s.buf, "arguments", ""), "}}]"...)
 	s.send(out, "")
 }
 
@@ -293,10 +293,10 @@ func (s *chatStream) arguments(b *block, raw []byte, out provider.Sink) {
 			return
 		}
 		s.begin(out)
-		s.buf = append(appendKey(s.buf, "tool_calls"), "[{"...)
-		s.buf = appendInt(s.buf, "index", b.ordinal)
-		s.buf = append(appendKey(s.buf, "function"), '{')
-		s.buf = append(appendRaw(s.buf, "arguments", raw), "}}]"...)
+		s.buf = append(jsonscan.AppendKey(s.buf, "tool_calls"), "[{"...)
+		s.buf = jsonscan.AppendInt(s.buf, "index", b.ordinal)
+		s.buf = append(jsonscan.AppendKey(s.buf, "function"), '{')
+		s.buf = append(jsonscan.AppendRaw(s.buf, "arguments", raw), "}}]"...)
 		s.send(out, "")
 	}
 }
@@ -307,8 +307,8 @@ func (s *chatStream) extra(name string, raw []byte, out provider.Sink) {
 		return
 	}
 	s.begin(out)
-	s.buf = append(appendKey(s.buf, "provider_specific_fields"), '{')
-	s.buf = append(compact(appendKey(s.buf, name), raw), '}')
+	s.buf = append(jsonscan.AppendKey(s.buf, "provider_specific_fields"), '{')
+	s.buf = append(jsonscan.Compact(jsonscan.AppendKey(s.buf, name), raw), '}')
 	s.send(out, "")
 }
 
@@ -346,24 +346,24 @@ func (s *chatStream) Cut(reason string, out provider.Sink) {
 func (s *chatStream) close(finish string, out provider.Sink) {
 	s.finished = true
 	if len(s.held) > 0 {
-		s.content(quoted(string(s.held)), out)
+		s.content(jsonscan.Quoted(string(s.held)), out)
 		s.held = nil
 	}
 	if finish == "content_filter" && s.refusal != "" && !s.sawText && !s.completion {
 		s.begin(out)
-		s.buf = appendText(s.buf, "refusal", s.refusal)
+		s.buf = jsonscan.AppendText(s.buf, "refusal", s.refusal)
 		s.send(out, "")
 	}
 	s.begin(out)
 	if s.completion {
-		s.buf = appendText(s.buf, "text", "")
+		s.buf = jsonscan.AppendText(s.buf, "text", "")
 	}
 	s.send(out, finish)
 	if s.wantUsage {
-		s.buf = append(appendKey(s.openChunk(s.buf[:0]), "choices"), "[]"...)
-		s.buf = appendChatUsage(appendKey(s.buf, "usage"), &s.info.Usage)
+		s.buf = append(jsonscan.AppendKey(s.openChunk(s.buf[:0]), "choices"), "[]"...)
+		s.buf = appendChatUsage(jsonscan.AppendKey(s.buf, "usage"), &s.info.Usage)
 		if tier := tierName(s.info.Usage.ServiceTier); tier != "" {
-			s.buf = appendText(s.buf, "service_tier", tier)
+			s.buf = jsonscan.AppendText(s.buf, "service_tier", tier)
 		}
 		s.buf = append(s.buf, "}\n\n"...)
 		out.Emit(s.buf)

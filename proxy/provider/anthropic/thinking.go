@@ -26,7 +26,7 @@ func budgetOf(effort string) int64 {
 
 // thinkingOn reports whether the request as it stands makes the model think.
 func (r *request) thinkingOn() bool {
-	switch text(r.thinking, "type") {
+	switch jsonscan.Text(r.thinking, "type") {
 	case "enabled", "adaptive":
 		return true
 	}
@@ -44,7 +44,7 @@ func (r *request) planThinking() {
 	if r.dep.MaxOutput > 0 && (limit == 0 || r.dep.MaxOutput < limit) {
 		limit = r.dep.MaxOutput
 	}
-	budget, _ := jsonscan.Int(member(r.thinking, "budget_tokens"))
+	budget, _ := jsonscan.Int(jsonscan.Member(r.thinking, "budget_tokens"))
 	if !r.hasMax {
 		r.maxTokens = r.dep.MaxOutput
 		if r.maxTokens == 0 {
@@ -81,7 +81,7 @@ func (r *request) dropThinking(fromEffort bool) {
 // fitThinking lowers a budget that does not leave room within maxTokens; nil
 // when too little is left to think at all.
 func fitThinking(thinking []byte, maxTokens int64) []byte {
-	budget, ok := jsonscan.Int(member(thinking, "budget_tokens"))
+	budget, ok := jsonscan.Int(jsonscan.Member(thinking, "budget_tokens"))
 	if !ok || budget < maxTokens {
 		return thinking
 	}
@@ -109,8 +109,8 @@ func (r *request) thinkByEffort() {
 		}
 		r.setEffort(r.effort)
 	case r.can.budget:
-		b := appendText([]byte{'{'}, "type", "enabled")
-		r.thinking = append(appendInt(b, "budget_tokens", budgetOf(r.effort)), '}')
+		b := jsonscan.AppendText([]byte{'{'}, "type", "enabled")
+		r.thinking = append(jsonscan.AppendInt(b, "budget_tokens", budgetOf(r.effort)), '}')
 	default: // the model does not think: the effort is a wish
 		r.drop("reasoning_effort")
 	}
@@ -119,7 +119,7 @@ func (r *request) thinkByEffort() {
 // setEffort asks for the nearest effort that the model knows. One that the
 // client gave in the API's own field stays.
 func (r *request) setEffort(effort string) {
-	if member(r.outputConfig, "effort") != nil {
+	if jsonscan.Member(r.outputConfig, "effort") != nil {
 		return
 	}
 	if effort == "minimal" {
@@ -131,7 +131,7 @@ func (r *request) setEffort(effort string) {
 	if effort == "max" && !hasWord(r.can.efforts, effort) {
 		effort = "high"
 	}
-	r.outputConfig = setMember(r.outputConfig, "effort", quoted(effort))
+	r.outputConfig = setMember(r.outputConfig, "effort", jsonscan.Quoted(effort))
 }
 
 // thinkingBlocks are the signed thoughts that a client hands back, in either
@@ -144,13 +144,13 @@ func thinkingBlocks(m *message) [][]byte {
 		if !ok {
 			break
 		}
-		switch text(raw, "type") {
+		switch jsonscan.Text(raw, "type") {
 		case "thinking":
-			if b := thinkingBlock(member(raw, "thinking"), member(raw, "signature")); b != nil {
+			if b := thinkingBlock(jsonscan.Member(raw, "thinking"), jsonscan.Member(raw, "signature")); b != nil {
 				blocks = append(blocks, b)
 			}
 		case "redacted_thinking":
-			if d := member(raw, "data"); d != nil {
+			if d := jsonscan.Member(raw, "data"); d != nil {
 				blocks = append(blocks, redactedBlock(d))
 			}
 		}
@@ -163,13 +163,13 @@ func thinkingBlocks(m *message) [][]byte {
 		if !ok {
 			break
 		}
-		switch text(raw, "type") {
+		switch jsonscan.Text(raw, "type") {
 		case "thinking", "reasoning.text":
-			if b := thinkingBlock(member(raw, "text"), member(raw, "signature")); b != nil {
+			if b := thinkingBlock(jsonscan.Member(raw, "text"), jsonscan.Member(raw, "signature")); b != nil {
 				blocks = append(blocks, b)
 			}
 		case "redacted", "reasoning.encrypted":
-			if d := member(raw, "data"); d != nil {
+			if d := jsonscan.Member(raw, "data"); d != nil {
 				blocks = append(blocks, redactedBlock(d))
 			}
 		}
@@ -184,12 +184,12 @@ func thinkingBlock(thought, signature []byte) []byte {
 	if !jsonscan.IsString(thought) {
 		thought = []byte(`""`)
 	}
-	b := appendText([]byte{'{'}, "type", "thinking")
-	b = appendRaw(b, "thinking", thought)
-	return append(appendRaw(b, "signature", signature), '}')
+	b := jsonscan.AppendText([]byte{'{'}, "type", "thinking")
+	b = jsonscan.AppendRaw(b, "thinking", thought)
+	return append(jsonscan.AppendRaw(b, "signature", signature), '}')
 }
 
 func redactedBlock(data []byte) []byte {
-	b := appendText([]byte{'{'}, "type", "redacted_thinking")
-	return append(appendRaw(b, "data", data), '}')
+	b := jsonscan.AppendText([]byte{'{'}, "type", "redacted_thinking")
+	return append(jsonscan.AppendRaw(b, "data", data), '}')
 }

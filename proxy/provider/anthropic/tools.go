@@ -24,13 +24,13 @@ func (r *request) convertTools() error {
 		}
 		i++
 		where := "tools[" + strconv.Itoa(i) + "]"
-		if !isObject(raw) {
+		if !jsonscan.IsObject(raw) {
 			return badParam(where, "a tool must be an object")
 		}
-		fn := member(raw, "function")
-		switch kind := text(raw, "type"); {
+		fn := jsonscan.Member(raw, "function")
+		switch kind := jsonscan.Text(raw, "type"); {
 		case fn != nil:
-			if allowed != nil && !contains(allowed, text(fn, "name")) {
+			if allowed != nil && !contains(allowed, jsonscan.Text(fn, "name")) {
 				continue
 			}
 			t, err := r.tool(where, raw, fn)
@@ -38,7 +38,7 @@ func (r *request) convertTools() error {
 				return err
 			}
 			r.tools = append(r.tools, t)
-		case kind == "function", kind == "custom" && member(raw, "input_schema") == nil:
+		case kind == "function", kind == "custom" && jsonscan.Member(raw, "input_schema") == nil:
 			return badParam(where, "only function tools can be translated")
 		default: // the API's own kind
 			r.tools = append(r.tools, raw)
@@ -70,8 +70,8 @@ func (r *request) convertTools() error {
 // tool blocks in a request that defines no tools. The model may not call them.
 func (r *request) toolsOfHistory() {
 	for _, name := range r.history.toolUse {
-		b := appendText([]byte{'{'}, "name", name)
-		r.tools = append(r.tools, append(appendRaw(b, "input_schema", []byte(emptySchema)), '}'))
+		b := jsonscan.AppendText([]byte{'{'}, "name", name)
+		r.tools = append(r.tools, append(jsonscan.AppendRaw(b, "input_schema", []byte(emptySchema)), '}'))
 	}
 	if len(r.tools) > 0 {
 		r.toolOut = []byte(`{"type":"none"}`)
@@ -81,39 +81,39 @@ func (r *request) toolsOfHistory() {
 const emptySchema = `{"type":"object","properties":{}}`
 
 func (r *request) tool(where string, raw, fn []byte) ([]byte, error) {
-	name := member(fn, "name")
+	name := jsonscan.Member(fn, "name")
 	if !jsonscan.IsString(name) || isBlank(name) {
 		return nil, badParam(where+".function.name", "a function needs a name")
 	}
-	strict := string(member(fn, "strict")) == "true" && r.can.schema
-	schema := member(fn, "parameters")
+	strict := string(jsonscan.Member(fn, "strict")) == "true" && r.can.schema
+	schema := jsonscan.Member(fn, "parameters")
 	switch {
 	case schema == nil:
 		schema = []byte(emptySchema)
-	case !isObject(schema):
+	case !jsonscan.IsObject(schema):
 		return nil, badParam(where+".function.parameters", "parameters must be a JSON schema")
 	case strict:
 		schema = cleanSchema(schema)
 	}
-	if member(schema, "type") == nil {
+	if jsonscan.Member(schema, "type") == nil {
 		schema = setMember(schema, "type", []byte(`"object"`))
 	}
 	b := append(make([]byte, 0, len(schema)+256), '{')
-	b = appendRaw(b, "name", name)
-	if d := member(fn, "description"); jsonscan.IsString(d) {
-		b = appendRaw(b, "description", d)
+	b = jsonscan.AppendRaw(b, "name", name)
+	if d := jsonscan.Member(fn, "description"); jsonscan.IsString(d) {
+		b = jsonscan.AppendRaw(b, "description", d)
 	}
-	b = appendRaw(b, "input_schema", schema)
+	b = jsonscan.AppendRaw(b, "input_schema", schema)
 	if strict {
-		b = appendRaw(b, "strict", []byte("true"))
+		b = jsonscan.AppendRaw(b, "strict", []byte("true"))
 	}
 	cache := cacheMark(fn)
 	if raw != nil && cache == nil {
 		cache = cacheMark(raw)
 	}
 	for _, own := range [...]string{"defer_loading", "eager_input_streaming", "input_examples", "allowed_callers"} {
-		if v := member(raw, own); v != nil {
-			b = appendRaw(b, own, v)
+		if v := jsonscan.Member(raw, own); v != nil {
+			b = jsonscan.AppendRaw(b, own, v)
 		}
 	}
 	return closeBlock(b, cache), nil
@@ -132,27 +132,27 @@ func (r *request) convertChoice() (allowed []string, err error) {
 	if s, ok := jsonscan.String(choice); ok {
 		return nil, r.chooseMode(s)
 	}
-	if !isObject(choice) {
+	if !jsonscan.IsObject(choice) {
 		return nil, badParam("tool_choice", "tool_choice must be a string or an object")
 	}
-	kind := text(choice, "type")
+	kind := jsonscan.Text(choice, "type")
 	switch kind {
 	case "allowed_tools":
-		list := member(choice, "allowed_tools")
+		list := jsonscan.Member(choice, "allowed_tools")
 		allowed = []string{}
-		for it := jsonscan.Walk(member(list, "tools")); ; {
+		for it := jsonscan.Walk(jsonscan.Member(list, "tools")); ; {
 			t, ok := it.Element()
 			if !ok {
 				break
 			}
-			allowed = append(allowed, orElse(text(member(t, "function"), "name"), text(t, "name")))
+			allowed = append(allowed, orElse(jsonscan.Text(jsonscan.Member(t, "function"), "name"), jsonscan.Text(t, "name")))
 		}
-		return allowed, r.chooseMode(orElse(text(list, "mode"), "auto"))
+		return allowed, r.chooseMode(orElse(jsonscan.Text(list, "mode"), "auto"))
 	case "auto", "any", "tool", "none": // the API's own form
 		r.toolOut = choice
 		return nil, nil
 	}
-	name := orElse(text(member(choice, "function"), "name"), text(choice, "name"))
+	name := orElse(jsonscan.Text(jsonscan.Member(choice, "function"), "name"), jsonscan.Text(choice, "name"))
 	if name == "" {
 		return nil, badParam("tool_choice", "tool_choice names no function")
 	}
@@ -175,13 +175,13 @@ func (r *request) chooseMode(mode string) error {
 }
 
 func (r *request) chooseTool(name string) {
-	b := appendText([]byte{'{'}, "type", "tool")
-	r.toolOut = append(appendText(b, "name", name), '}')
+	b := jsonscan.AppendText([]byte{'{'}, "type", "tool")
+	r.toolOut = append(jsonscan.AppendText(b, "name", name), '}')
 }
 
 // forced reports a choice that makes the model call something.
 func (r *request) forcedChoice() bool {
-	kind := text(r.toolOut, "type")
+	kind := jsonscan.Text(r.toolOut, "type")
 	return kind == "any" || kind == "tool"
 }
 
@@ -190,13 +190,13 @@ func (r *request) forcedChoice() bool {
 func (r *request) settleChoice() {
 	if r.forcedChoice() && !r.can.forced {
 		hint := "You must answer by calling one of the available tools."
-		if text(r.toolOut, "type") == "tool" {
-			hint = "You must answer by calling the tool " + strconv.Quote(text(r.toolOut, "name")) + "."
+		if jsonscan.Text(r.toolOut, "type") == "tool" {
+			hint = "You must answer by calling the tool " + strconv.Quote(jsonscan.Text(r.toolOut, "name")) + "."
 		}
 		r.toolOut = []byte(`{"type":"auto"}`)
-		r.system = append(r.system, textBlock(quoted(hint), nil))
+		r.system = append(r.system, textBlock(jsonscan.Quoted(hint), nil))
 	}
-	if !r.noParallel || text(r.toolOut, "type") == "none" {
+	if !r.noParallel || jsonscan.Text(r.toolOut, "type") == "none" {
 		return
 	}
 	if r.toolOut == nil {
@@ -207,21 +207,21 @@ func (r *request) settleChoice() {
 
 // webSearchTool is the server's own search, with what OpenAI's options say.
 func webSearchTool(options []byte) []byte {
-	b := appendText([]byte{'{'}, "type", "web_search_20250305")
-	b = appendText(b, "name", "web_search")
-	switch text(options, "search_context_size") {
+	b := jsonscan.AppendText([]byte{'{'}, "type", "web_search_20250305")
+	b = jsonscan.AppendText(b, "name", "web_search")
+	switch jsonscan.Text(options, "search_context_size") {
 	case "low":
-		b = appendInt(b, "max_uses", 1)
+		b = jsonscan.AppendInt(b, "max_uses", 1)
 	case "medium":
-		b = appendInt(b, "max_uses", 5)
+		b = jsonscan.AppendInt(b, "max_uses", 5)
 	case "high":
-		b = appendInt(b, "max_uses", 10)
+		b = jsonscan.AppendInt(b, "max_uses", 10)
 	}
-	if where := member(options, "user_location"); where != nil {
-		if approximate := member(where, "approximate"); approximate != nil {
+	if where := jsonscan.Member(options, "user_location"); where != nil {
+		if approximate := jsonscan.Member(where, "approximate"); approximate != nil {
 			where = setMember(approximate, "type", []byte(`"approximate"`))
 		}
-		b = appendRaw(b, "user_location", where)
+		b = jsonscan.AppendRaw(b, "user_location", where)
 	}
 	return append(b, '}')
 }
@@ -232,21 +232,21 @@ func (r *request) convertFormat() error {
 		return nil
 	}
 	schema := formatSchema(r.format)
-	switch kind := text(r.format, "type"); {
+	switch kind := jsonscan.Text(r.format, "type"); {
 	case kind == "text":
 		return nil
-	case schema != nil && !isObject(schema):
+	case schema != nil && !jsonscan.IsObject(schema):
 		return badParam("response_format", "the schema of response_format must be an object")
 	case schema != nil && r.can.schema:
-		b := appendText([]byte{'{'}, "type", "json_schema")
-		b = append(appendRaw(b, "schema", cleanSchema(schema)), '}')
+		b := jsonscan.AppendText([]byte{'{'}, "type", "json_schema")
+		b = append(jsonscan.AppendRaw(b, "schema", cleanSchema(schema)), '}')
 		r.outputConfig = setMember(r.outputConfig, "format", b)
 		return nil
 	case schema != nil:
 		r.forceJSON(schema)
 		return nil
 	case kind == "json_object", kind == "json_schema":
-		r.system = append(r.system, textBlock(quoted("Answer with one valid JSON object and nothing else: no prose, no code fences."), nil))
+		r.system = append(r.system, textBlock(jsonscan.Quoted("Answer with one valid JSON object and nothing else: no prose, no code fences."), nil))
 		return nil
 	default:
 		return badParam("response_format", "response_format.type must be text, json_object or json_schema")
@@ -255,29 +255,29 @@ func (r *request) convertFormat() error {
 
 // formatSchema finds the schema in any of the forms clients use, nil for none.
 func formatSchema(format []byte) []byte {
-	if s := member(member(format, "json_schema"), "schema"); s != nil {
+	if s := jsonscan.Member(jsonscan.Member(format, "json_schema"), "schema"); s != nil {
 		return s
 	}
-	return member(format, "response_schema")
+	return jsonscan.Member(format, "response_schema")
 }
 
 // forceJSON offers the schema as a tool and makes the model call it. Beside
 // the client's own tools it must call one of them or this one.
 func (r *request) forceJSON(schema []byte) {
-	if member(schema, "type") == nil {
+	if jsonscan.Member(schema, "type") == nil {
 		schema = setMember(schema, "type", []byte(`"object"`))
 	}
-	b := appendText([]byte{'{'}, "name", jsonTool)
-	b = appendText(b, "description", orElse(text(member(r.format, "json_schema"), "description"), "Give the answer in this form."))
-	b = append(appendRaw(b, "input_schema", schema), '}')
-	own := len(r.tools) > 0 && text(r.toolOut, "type") != "none"
+	b := jsonscan.AppendText([]byte{'{'}, "name", jsonTool)
+	b = jsonscan.AppendText(b, "description", orElse(jsonscan.Text(jsonscan.Member(r.format, "json_schema"), "description"), "Give the answer in this form."))
+	b = append(jsonscan.AppendRaw(b, "input_schema", schema), '}')
+	own := len(r.tools) > 0 && jsonscan.Text(r.toolOut, "type") != "none"
 	r.tools = append(r.tools, b)
 	switch {
-	case text(r.toolOut, "type") == "tool":
+	case jsonscan.Text(r.toolOut, "type") == "tool":
 		return // the client wants that call first
 	case !r.can.forced || r.willThink():
 		r.toolOut = []byte(`{"type":"auto"}`) // thinking and forced calls exclude each other
-		r.system = append(r.system, textBlock(quoted("Give your final answer by calling the tool "+strconv.Quote(jsonTool)+"."), nil))
+		r.system = append(r.system, textBlock(jsonscan.Quoted("Give your final answer by calling the tool "+strconv.Quote(jsonTool)+"."), nil))
 	case own:
 		r.toolOut = []byte(`{"type":"any"}`)
 	default:

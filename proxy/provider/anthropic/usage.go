@@ -8,7 +8,7 @@ import (
 // mergeUsage lays a later usage object over an earlier one: counts are
 // cumulative, so what is stated last holds and null says nothing.
 func mergeUsage(earlier, later []byte) []byte {
-	if !isObject(later) {
+	if !jsonscan.IsObject(later) {
 		return earlier
 	}
 	var o jsonscan.Object
@@ -22,7 +22,7 @@ func mergeUsage(earlier, later []byte) []byte {
 			break
 		}
 		if !jsonscan.IsNull(v) {
-			edits = append(edits, jsonscan.Edit{Key: string(nameOf(k)), Value: v})
+			edits = append(edits, jsonscan.Edit{Key: string(jsonscan.Name(k)), Value: v})
 		}
 	}
 	return o.Rewrite(nil, edits, nil)
@@ -33,22 +33,22 @@ func mergeUsage(earlier, later []byte) []byte {
 func appendChatUsage(dst []byte, u *price.Usage) []byte {
 	written := u.CacheWrite5m + u.CacheWrite1h
 	dst = append(dst, '{')
-	dst = appendInt(dst, "prompt_tokens", u.Prompt())
-	dst = appendInt(dst, "completion_tokens", u.OutTotal)
-	dst = appendInt(dst, "total_tokens", u.Total())
-	dst = append(appendKey(dst, "prompt_tokens_details"), '{')
-	dst = appendInt(dst, "cached_tokens", u.CacheRead)
-	dst = appendInt(dst, "cache_write_tokens", written)
-	dst = append(appendInt(dst, "cache_creation_tokens", written), '}')
+	dst = jsonscan.AppendInt(dst, "prompt_tokens", u.Prompt())
+	dst = jsonscan.AppendInt(dst, "completion_tokens", u.OutTotal)
+	dst = jsonscan.AppendInt(dst, "total_tokens", u.Total())
+	dst = append(jsonscan.AppendKey(dst, "prompt_tokens_details"), '{')
+	dst = jsonscan.AppendInt(dst, "cached_tokens", u.CacheRead)
+	dst = jsonscan.AppendInt(dst, "cache_write_tokens", written)
+	dst = append(jsonscan.AppendInt(dst, "cache_creation_tokens", written), '}')
 	if u.OutReasoning > 0 {
-		dst = append(appendKey(dst, "completion_tokens_details"), '{')
-		dst = append(appendInt(dst, "reasoning_tokens", u.OutReasoning), '}')
+		dst = append(jsonscan.AppendKey(dst, "completion_tokens_details"), '{')
+		dst = append(jsonscan.AppendInt(dst, "reasoning_tokens", u.OutReasoning), '}')
 	}
-	dst = appendInt(dst, "cache_creation_input_tokens", written)
-	dst = appendInt(dst, "cache_read_input_tokens", u.CacheRead)
+	dst = jsonscan.AppendInt(dst, "cache_creation_input_tokens", written)
+	dst = jsonscan.AppendInt(dst, "cache_read_input_tokens", u.CacheRead)
 	if u.WebSearches > 0 {
-		dst = append(appendKey(dst, "server_tool_use"), '{')
-		dst = append(appendInt(dst, "web_search_requests", u.WebSearches), '}')
+		dst = append(jsonscan.AppendKey(dst, "server_tool_use"), '{')
+		dst = append(jsonscan.AppendInt(dst, "web_search_requests", u.WebSearches), '}')
 	}
 	return append(dst, '}')
 }
@@ -56,10 +56,10 @@ func appendChatUsage(dst []byte, u *price.Usage) []byte {
 // appendNativeUsage writes the record as a message_delta's usage.
 func appendNativeUsage(dst []byte, u *price.Usage) []byte {
 	dst = append(dst, '{')
-	dst = appendInt(dst, "input_tokens", u.InUncached)
-	dst = appendInt(dst, "cache_creation_input_tokens", u.CacheWrite5m+u.CacheWrite1h)
-	dst = appendInt(dst, "cache_read_input_tokens", u.CacheRead)
-	return append(appendInt(dst, "output_tokens", u.OutTotal), '}')
+	dst = jsonscan.AppendInt(dst, "input_tokens", u.InUncached)
+	dst = jsonscan.AppendInt(dst, "cache_creation_input_tokens", u.CacheWrite5m+u.CacheWrite1h)
+	dst = jsonscan.AppendInt(dst, "cache_read_input_tokens", u.CacheRead)
+	return append(jsonscan.AppendInt(dst, "output_tokens", u.OutTotal), '}')
 }
 
 // bytesPerToken turns output that nobody has counted into an estimate.
