@@ -25,11 +25,15 @@ var routeGroups = map[string][]string{
 var selfRoutes = []string{"/key/info", "/user/info", "/team/info", "/team/list", "/model/info", "/v2/model/info",
 	"/model_group/info", "/models", "/models/*", "/health", "/key/health", "/user/daily/activity", "/utils/token_counter"}
 
-// ownKeyRoutes are what an internal_user may do with its own keys.
+// ownKeyRoutes are what an internal_user may call: for its own keys, and for the
+// teams it leads. Whose object it is the handlers decide; these let them.
 var ownKeyRoutes = []string{"/key/generate", "/key/update", "/key/delete", "/key/list", "/key/regenerate", "/key/*/regenerate",
-	"/spend/*", "/global/spend/*", "/global/activity*"}
+	"/key/aliases", "/key/*/reset_spend", "/key/service-account/generate", "/v2/key/info", "/v2/user/info", "/user/available_roles",
+	"/team/update", "/team/delete", "/team/member_add", "/team/member_update", "/team/member_delete", "/v2/team/list",
+	"/team/daily/activity", "/spend/*", "/global/spend/*", "/global/activity*"}
 
-var viewerRoutes = []string{"/spend/*", "/global/spend/*", "/global/activity*", "/key/list"}
+var viewerRoutes = []string{"/spend/*", "/global/spend/*", "/global/activity*", "/key/list", "/key/aliases", "/v2/key/info", "/v2/user/info",
+	"/user/available_roles", "/v2/team/list", "/team/daily/activity"}
 
 // NormalizeRoute drops /v1, so that rules are written once.
 func NormalizeRoute(path string) string {
