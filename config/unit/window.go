@@ -13,6 +13,27 @@ type Window struct {
 	Unit string // s, m, h, d, w, mo; empty: one window without end
 }
 
+// years bounds what a window may count. Beyond it durations would wrap, and a
+// budget would never reset or reset all the time.
+const years = 100
+
+// longest is the most of a unit that a window may count.
+func longest(unit string) int {
+	switch unit {
+	case "s":
+		return years * 366 * 24 * 3600
+	case "m":
+		return years * 366 * 24 * 60
+	case "h":
+		return years * 366 * 24
+	case "d":
+		return years * 366
+	case "w":
+		return years * 53
+	}
+	return years * 12
+}
+
 // ParseWindow reads LiteLLM's durations: digits and a unit, matched as a
 // prefix, so "30min" is 30m, "1hr" 1h and "1month" 1mo. "", "None" and "null"
 // mean no reset.
@@ -29,13 +50,19 @@ func ParseWindow(s string) (Window, error) {
 	if i == 0 || err != nil || n <= 0 || i == len(s) {
 		return Window{}, fmt.Errorf("duration %q: want a number and one of s, m, h, d, w, mo", s)
 	}
+	w := Window{N: n}
 	switch rest := s[i:]; {
 	case len(rest) >= 2 && rest[:2] == "mo":
-		return Window{n, "mo"}, nil
+		w.Unit = "mo"
 	case rest[0] == 's' || rest[0] == 'm' || rest[0] == 'h' || rest[0] == 'd' || rest[0] == 'w':
-		return Window{n, rest[:1]}, nil
+		w.Unit = rest[:1]
+	default:
+		return Window{}, fmt.Errorf("duration %q: want a number and one of s, m, h, d, w, mo", s)
 	}
-	return Window{}, fmt.Errorf("duration %q: want a number and one of s, m, h, d, w, mo", s)
+	if n > longest(w.Unit) {
+		return Window{}, fmt.Errorf("duration %q: longer than %d years", s, years)
+	}
+	return w, nil
 }
 
 // Endless reports whether the window never resets.
@@ -85,35 +112,44 @@ func (w Window) Span(at, anchor time.Time, loc *time.Location) (start, end time.
 	}
 	at = at.In(loc)
 	y, mo, d := at.Date()
-	midnight := time.Date(y, mo, d, 0, 0, 0, 0, loc)
 	switch {
 	case w.Endless():
 		return time.Time{}, time.Time{}
 	case w.Unit == "s" || w.Unit == "m" || w.Unit == "h":
-		return w.clockSpan(at, midnight)
+		return w.clockSpan(at, midnight(y, mo, d, loc), midnight(y, mo, d+1, loc))
 	case w.Unit == "d" && w.N == 1:
-		return midnight, midnight.AddDate(0, 0, 1)
+		return midnight(y, mo, d, loc), midnight(y, mo, d+1, loc)
 	case w.Unit == "w" && w.N == 1, w.Unit == "d" && w.N == 7:
-		s := midnight.AddDate(0, 0, -(int(at.Weekday())+6)%7)
-		return s, s.AddDate(0, 0, 7)
+		d -= (int(at.Weekday()) + 6) % 7
+		return midnight(y, mo, d, loc), midnight(y, mo, d+7, loc)
 	case w.Unit == "mo" && w.N == 1, w.Unit == "d" && w.N == 30:
-		s := time.Date(y, mo, 1, 0, 0, 0, 0, loc)
-		return s, s.AddDate(0, 1, 0)
+		return midnight(y, mo, 1, loc), midnight(y, mo+1, 1, loc)
 	case w.Unit == "mo":
 		k := monthIndex(at) - floorMod(monthIndex(at)-monthIndex(anchor.In(loc)), w.N)
-		s := time.Date(k/12, time.Month(k%12+1), 1, 0, 0, 0, 0, loc)
-		return s, s.AddDate(0, w.N, 0)
+		return midnight(0, time.Month(k+1), 1, loc), midnight(0, time.Month(k+1+w.N), 1, loc)
 	}
 	n := w.N
 	if w.Unit == "w" {
 		n *= 7
 	}
 	day := dayIndex(at) - floorMod(dayIndex(at)-dayIndex(anchor.In(loc)), n)
-	s := time.Date(1970, 1, 1+day, 0, 0, 0, 0, loc)
-	return s, s.AddDate(0, 0, n)
+	return midnight(1970, 1, 1+day, loc), midnight(1970, 1, 1+day+n, loc)
 }
 
-func (w Window) clockSpan(at, midnight time.Time) (time.Time, time.Time) {
+// midnight is the first moment of a day. Where clocks change at midnight there
+// may be none, or two.
+func midnight(y int, mo time.Month, d int, loc *time.Location) time.Time {
+	t := time.Date(y, mo, d, 0, 0, 0, 0, loc)
+	if h, m, s := t.Clock(); h >= 12 { // shown as the evening before: the day begins where the gap ends
+		return t.Add(24*time.Hour - time.Duration(h*3600+m*60+s)*time.Second)
+	}
+	for e := t.Add(-30 * time.Minute); e.Day() == t.Day(); e = t.Add(-30 * time.Minute) {
+		t = e
+	}
+	return t
+}
+
+func (w Window) clockSpan(at, midnight, next time.Time) (start, end time.Time) {
 	unit, within := time.Second, time.Minute
 	switch w.Unit {
 	case "m":
@@ -123,19 +159,26 @@ func (w Window) clockSpan(at, midnight time.Time) (time.Time, time.Time) {
 	}
 	step := time.Duration(w.N) * unit
 	if step > within { // longer than the unit above: count on from 1970
-		s := at.Add(-time.Duration(at.UnixNano() % int64(step)))
+		over := time.Duration(at.Unix()%int64(step/time.Second)) * time.Second
+		if over < 0 {
+			over += step
+		}
+		s := at.Truncate(time.Second).Add(-over)
 		return s, s.Add(step)
 	}
-	base := midnight
+	base, limit := midnight, next
 	if within < 24*time.Hour {
 		base = midnight.Add(at.Sub(midnight).Truncate(within))
+		if hour := base.Add(within); hour.Before(next) {
+			limit = hour
+		}
 	}
 	s := base.Add(at.Sub(base).Truncate(step))
-	end := s.Add(step)
-	if limit := base.Add(within); end.After(limit) {
-		end = limit
+	e := s.Add(step)
+	if e.After(limit) {
+		e = limit
 	}
-	return s, end
+	return s, e
 }
 
 func monthIndex(t time.Time) int { return t.Year()*12 + int(t.Month()) - 1 }
