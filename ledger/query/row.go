@@ -221,7 +221,7 @@ func metadata(e *store.Entry) (json.RawMessage, error) {
 	}
 	var client map[string]json.RawMessage
 	if len(e.Metadata) == 0 || json.Unmarshal(e.Metadata, &client) != nil {
-		return f, nil // not an object: LiteLLM's readers expect one, so it stays out
+		return f, nil //nolint:nilerr // not an object: LiteLLM's readers expect one, so it stays out
 	}
 	for k := range client {
 		if reserved[k] {

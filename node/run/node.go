@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"tollgate/cluster"
@@ -314,7 +313,7 @@ func (n *node) proposeBudget(ctx context.Context, payload []byte) (*budget.Answe
 
 // openFront builds what answers requests.
 func (n *node) openFront() error {
-	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.registerMetrics()
 	n.upstream = upstream.New(upstream.Config{})
 	providers := registry.New(n.providerRows)
 	var calls *call.Handler

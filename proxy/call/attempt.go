@@ -47,8 +47,7 @@ func (c *call) run() *refusal.Refusal {
 // try is one attempt of the plan.
 type try struct {
 	candidate route.Candidate
-	wait      time.Duration // before it
-	last      bool          // no other attempt follows
+	last      bool // no other attempt follows
 }
 
 // tries walks the plan: the group's candidates in turn as often as retries

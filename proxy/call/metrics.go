@@ -33,7 +33,6 @@ type Metrics struct {
 	total, api, ttft, overhead                           *prometheus.HistogramVec
 	refusals                                             *prometheus.CounterVec
 	unpriced                                             prometheus.Counter
-	overage                                              prometheus.Counter
 	inFlight                                             prometheus.GaugeFunc
 
 	mu     sync.RWMutex // guards series

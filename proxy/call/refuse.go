@@ -115,10 +115,10 @@ func (c *call) upstreamRefusal(f *provider.Error) *refusal.Refusal {
 		r.Code = "context_length_exceeded"
 	}
 	if f.RetryAfter > 0 && f.RetryAfter <= 60*time.Second {
-		r.With("retry-after", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
+		r = r.With("retry-after", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
 	}
 	if f.Class == provider.Timeout {
-		r.With("x-litellm-timeout", dollars(c.timeoutSeconds()))
+		r = r.With("x-litellm-timeout", dollars(c.timeoutSeconds()))
 	}
 	// The router has retried already; the SDK's own retries would multiply.
 	return r.With("x-should-retry", "false")
