@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -47,7 +48,7 @@ func (b *body) decode(coding string) error {
 	if b.done {
 		return nil
 	}
-	switch coding {
+	switch strings.ToLower(coding) {
 	case "", "identity":
 	case "gzip":
 		zr, err := gzip.NewReader(rawBody{b})
@@ -56,7 +57,7 @@ func (b *body) decode(coding string) error {
 		}
 		b.decoded = zr
 	case "zstd":
-		zr, err := zstd.NewReader(rawBody{b}, zstd.WithDecoderConcurrency(1))
+		zr, err := zstd.NewReader(rawBody{b}, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(zstdWindow))
 		if err != nil {
 			return fmt.Errorf("%w: zstd body: %w", errFraming, err)
 		}
@@ -66,6 +67,10 @@ func (b *body) decode(coding string) error {
 	}
 	return nil
 }
+
+// zstdWindow is the window that RFC 8878 asks decoders to allow; an answer that
+// wants more memory than that gets none.
+const zstdWindow = 8 << 20
 
 // rawBody reads the body below its content coding.
 type rawBody struct{ b *body }

@@ -115,6 +115,13 @@ func (c *Client) split(raw string) (*host, string, error) {
 		_, err := parseTarget(raw)
 		return nil, "", err
 	}
+	// The path may hold a model name that a client has sent: it must not end the
+	// request line and begin another request.
+	for j := range len(raw) {
+		if raw[j] <= ' ' || raw[j] == 0x7f {
+			return nil, "", fmt.Errorf("provider address %q: a space or control character at %d", raw, j)
+		}
+	}
 	cut := len(raw)
 	if j := strings.IndexAny(raw[i+3:], "/?#"); j >= 0 {
 		cut = i + 3 + j
@@ -193,8 +200,11 @@ func (c *Client) Start(req *provider.Request, o Options, ready func(*Exchange)) 
 			h.drain() // its neighbours rested as long
 			continue
 		}
-		if x.canceled.Load() {
+		switch {
+		case x.canceled.Load():
 			err = ErrCanceled
+		case !o.Deadline.IsZero() && !time.Now().Before(o.Deadline) && !errors.Is(err, ErrTimeout):
+			err = fmt.Errorf("%w: %w", ErrTimeout, err) // while it was dialled
 		}
 		return nil, err
 	}

@@ -100,7 +100,7 @@ func (x *Exchange) roundTrip(h *host, path string, req *provider.Request) error 
 	}
 	x.keepAlive = !x.header.ConnectionClose()
 	if err := x.body.begin(x.conn.br, x.header, req.Method); err != nil {
-		return fmt.Errorf("read the header of %s: %w", h.target.host, err)
+		return x.fault("read the header of", err)
 	}
 	if x.opts.FirstByte > 0 && x.opts.Idle == 0 {
 		if err := x.conn.expire(x.opts.Deadline); err != nil {
