@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	_ "net/http/pprof" // served only where --pprof-listen says
+	"net/url"
 	"os"
 	"runtime"
 	"strings"
@@ -106,10 +107,32 @@ func (n *node) read() error {
 		n.log.Warn("config", "problem", f.Error())
 	}
 	n.loaded = loaded
+	if err := n.checkDatabase(); err != nil {
+		return err
+	}
 	n.identity, err = cluster.LoadIdentity(n.o.DataDir)
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", n.o.DataDir, err)
 	}
+	return nil
+}
+
+// checkDatabase looks at a PostgreSQL address that was given. This release keeps
+// its books in the ledger alone; a wrong address is told now all the same, not
+// on the day it is first used.
+func (n *node) checkDatabase() error {
+	addr, where := n.loaded.Config.General.DatabaseURL, "general_settings.database_url"
+	if addr == "" {
+		addr, where = n.env("DATABASE_URL"), "DATABASE_URL"
+	}
+	if addr == "" {
+		return nil
+	}
+	u, err := url.Parse(addr)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" {
+		return fmt.Errorf("%s is no PostgreSQL address: write postgresql://user:password@host:5432/database", where)
+	}
+	n.log.Warn("PostgreSQL is not used in this release: keys stand in the data directory, spend in its ledger", "setting", where, "host", u.Host)
 	return nil
 }
 

@@ -64,7 +64,7 @@ func New(d Deps) *Handler {
 // take gives a call whose fields are as new but for the memory it keeps.
 func (h *Handler) take(ctx *fasthttp.RequestCtx, in *Incoming) *call {
 	c := h.pool.Get().(*call)
-	c.h, c.ctx, c.op, c.start, c.snap, c.principal, c.conn = h, ctx, in.Op, in.Start, in.Snapshot, in.Principal, in.Conn
+	c.h, c.ctx, c.op, c.start, c.snap, c.principal, c.conn, c.counting = h, ctx, in.Op, in.Start, in.Snapshot, in.Principal, in.Conn, in.Count
 	return c
 }
 
@@ -155,6 +155,7 @@ type thisCall struct {
 
 	watch    *time.Timer
 	conn     Connection
+	counting bool // only the input's tokens are asked for
 	settled  bool
 	unbooked bool // the ledger refused the entry: the answer is withheld
 	entry    store.Entry

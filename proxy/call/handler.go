@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -53,6 +54,9 @@ type Incoming struct {
 	Body      []byte
 	PathModel string
 	Conn      Connection
+	// Count asks only how many tokens the input has: nothing is sent, reserved
+	// or booked.
+	Count bool
 }
 
 // identify gives the call its id in the books, which is always ours: a client
@@ -88,6 +92,11 @@ func (c *call) walk(in Incoming) *refusal.Refusal {
 	}
 	if ref := c.makePlan(); ref != nil {
 		return ref
+	}
+	if in.Count {
+		c.ctx.SetContentType("application/json")
+		c.ctx.SetBody(append(strconv.AppendInt([]byte(`{"input_tokens":`), c.req.inputEstimate(), 10), '}'))
+		return nil
 	}
 	if ref := c.admitCall(); ref != nil {
 		return ref

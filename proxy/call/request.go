@@ -204,7 +204,7 @@ func (c *call) required() *refusal.Refusal {
 	if need == "messages" && raw[0] != '[' {
 		return wrongType([]byte(need), "an array of messages")
 	}
-	if c.op == provider.OpMessages && c.req.maxOutput == 0 && !c.body.Has("max_tokens") {
+	if c.op == provider.OpMessages && !c.counting && c.req.maxOutput == 0 && !c.body.Has("max_tokens") {
 		return refusal.New(400, "invalid_request_error", "max_tokens", "max_tokens: Field required")
 	}
 	return nil

@@ -38,7 +38,7 @@ func modelRoute(path string) (op provider.Op, pathModel string, ok bool) {
 		return provider.OpCompletion, "", true
 	case "/v1/embeddings", "/embeddings":
 		return provider.OpEmbedding, "", true
-	case "/v1/messages", "/messages":
+	case "/v1/messages", "/messages", "/v1/messages/count_tokens", "/messages/count_tokens":
 		return provider.OpMessages, "", true
 	}
 	if rest, found := strings.CutPrefix(path, "/openai/v1"); found {
@@ -86,7 +86,7 @@ func (s *Server) modelCall(ctx *fasthttp.RequestCtx, op provider.Op, pathModel, 
 		body, ref = decodeBody(ctx, s.bodyLimit())
 	}
 	if ref == nil {
-		in := call.Incoming{Op: op, Start: start, Snapshot: snap, Principal: p, Body: body, PathModel: pathModel}
+		in := call.Incoming{Op: op, Start: start, Snapshot: snap, Principal: p, Body: body, PathModel: pathModel, Count: strings.HasSuffix(path, "/count_tokens")}
 		if c, ok := ctx.Conn().(*watchedConn); ok {
 			in.Conn = c
 		}
