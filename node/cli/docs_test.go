@@ -171,3 +171,26 @@ func anchors(t *testing.T, page string) []string {
 	}
 	return out
 }
+
+// A caller who meets a code of ours must find it on the page of errors.
+func TestEveryCodeOfOursStandsOnThePageOfErrors(t *testing.T) {
+	root := repository(t)
+	page, err := os.ReadFile(filepath.Join(root, "docs/errors.md"))
+	require.NoError(t, err)
+	calls := regexp.MustCompile(`refusal\.Unavailable\("([a-z_]+)"`)
+	found := 0
+	for _, room := range []string{"proxy", "node"} {
+		require.NoError(t, filepath.WalkDir(filepath.Join(root, room), func(path string, d os.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			source, err := os.ReadFile(path)
+			for _, m := range calls.FindAllStringSubmatch(string(source), -1) {
+				found++
+				require.True(t, strings.Contains(string(page), "`"+m[1]+"`"), "%s refuses with %s: add it to docs/errors.md", path, m[1])
+			}
+			return err
+		}))
+	}
+	require.NotZero(t, found)
+}
