@@ -147,3 +147,20 @@ func TestAClientThatLeavesAStreamIsBilledAndTheProviderIsFreed(t *testing.T) {
 		})
 	}
 }
+
+func TestTokensAreCountedForEveryModelWithoutACallOrARow(t *testing.T) {
+	f := fake.Start(t)
+	n := start(t, options{config: configFor(f, "")})
+	for _, model := range []string{"gpt", "claude"} {
+		a := n.do(t, "POST", "/v1/messages/count_tokens", masterKey, `{"model":"`+model+`","messages":[{"role":"user","content":"How many tokens are in this?"}]}`)
+		if count := a.get("input_tokens").Int(); a.status != 200 || count < 5 || count > 50 {
+			t.Errorf("%s: %d %s", model, a.status, a.body)
+		}
+	}
+	if got := f.Count(); got != 0 {
+		t.Errorf("%d calls reached the provider", got)
+	}
+	if a := n.do(t, "GET", "/global/spend", masterKey, ""); a.get("spend").Float() != 0 {
+		t.Errorf("counting was charged: %s", a.body)
+	}
+}
