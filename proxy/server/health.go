@@ -21,6 +21,13 @@ func metricsHandler(g prometheus.Gatherer) fasthttp.RequestHandler {
 // publicRoute serves what needs no key.
 func (s *Server) publicRoute(ctx *fasthttp.RequestCtx, path string) bool {
 	switch path {
+	case "/", "/health/liveliness", "/health/liveness", "/health/readiness", "/health", "/metrics", "/metrics/":
+		if !ctx.IsGet() && !ctx.IsHead() && !ctx.IsOptions() {
+			s.methodNotAllowed(ctx, "GET, HEAD, OPTIONS")
+			return true
+		}
+	}
+	switch path {
 	case "/":
 		s.home(ctx)
 	case ambiguous:

@@ -17,6 +17,9 @@ import (
 
 // serve routes one request. Routes are few and fixed: a switch is the router.
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
+	if len(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)) > 0 && crossOrigin(ctx) {
+		return
+	}
 	path := string(ctx.Path())
 	if op, pathModel, ok := modelRoute(path); ok {
 		s.modelCall(ctx, op, pathModel, path)
@@ -26,6 +29,26 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	s.keyedRoute(ctx, path)
+}
+
+// crossOrigin lets pages of any origin call, as LiteLLM does: what counts is the
+// key, and no cookie is read here. It reports whether the request only asked
+// for leave and is answered.
+func crossOrigin(ctx *fasthttp.RequestCtx) (answered bool) {
+	h := &ctx.Response.Header
+	h.Set(fasthttp.HeaderAccessControlAllowOrigin, "*")
+	if !ctx.IsOptions() || len(ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestMethod)) == 0 {
+		h.Set(fasthttp.HeaderAccessControlExposeHeaders, "*")
+		return false
+	}
+	h.Set(fasthttp.HeaderAccessControlAllowMethods, "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")
+	h.Set(fasthttp.HeaderAccessControlMaxAge, "600")
+	if asked := ctx.Request.Header.Peek(fasthttp.HeaderAccessControlRequestHeaders); len(asked) > 0 {
+		h.SetBytesV(fasthttp.HeaderAccessControlAllowHeaders, asked)
+	}
+	ctx.SetContentType("text/plain; charset=utf-8")
+	ctx.SetBodyString("OK")
+	return true
 }
 
 // modelRoute reads the model routes in all their forms: with and without /v1,
