@@ -25,6 +25,7 @@ func (c *call) answerLimit() int {
 // wholeAnswer reads, translates, books and writes a non-streamed answer.
 func (c *call) wholeAnswer(p provider.Provider, x *upstream.Exchange) *provider.Error {
 	body, err := x.ReadAll(c.answer[:0], c.answerLimit())
+	c.elsewhere += c.h.Clock.Now().Sub(c.firstAt)
 	if err != nil {
 		x.Cancel()
 		x.Close()

@@ -101,6 +101,7 @@ func backoff(n int) time.Duration {
 
 // pause waits between attempts, in steps so that a leaving client ends it.
 func (c *call) pause(d time.Duration) bool {
+	c.elsewhere += d
 	select {
 	case <-time.After(d):
 	case <-c.gone:
@@ -169,10 +170,12 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 			x.Cancel()
 		}
 	})
+	now := c.h.Clock.Now()
+	c.elsewhere += now.Sub(c.sentAt)
 	if err != nil {
 		return c.lineFault(err)
 	}
-	c.exchange, c.firstAt = x, c.h.Clock.Now()
+	c.exchange, c.firstAt = x, now
 	if x.Status() >= 300 {
 		c.atWork = false
 		body, _ := x.ReadAll(nil, 1<<20)
@@ -215,11 +218,20 @@ func (c *call) prepare(cand route.Candidate) {
 	}
 }
 
-// keepSpace keeps a body that a translator built as memory for the next one.
+// keepSpace keeps a body that a translator built as memory for the next one. A
+// translator that had nothing to change may hand back what it was given, which
+// is the client's memory or the provider's answer.
 func (c *call) keepSpace(body []byte) {
-	if cap(body) > cap(c.space) && cap(body) <= keepMerged {
+	if cap(body) > cap(c.space) && cap(body) <= keepMerged &&
+		!sameMemory(body, c.body.Src()) && !sameMemory(body, c.merged) && !sameMemory(body, c.answer) {
 		c.space = body[:0]
 	}
+}
+
+// sameMemory reports whether two slices end in the same place: parts of one
+// array do.
+func sameMemory(a, b []byte) bool {
+	return cap(a) > 0 && cap(b) > 0 && &a[:cap(a)][cap(a)-1] == &b[:cap(b)][cap(b)-1]
 }
 
 // statesOutput keeps a default max_tokens from meeting a client's

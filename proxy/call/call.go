@@ -144,14 +144,15 @@ type thisCall struct {
 	growing     bool  // a stream without a maximum of its own: its reservation follows its output
 	outputCap   int64 // tokens that the reservation affords; 0: no cap of ours
 
-	attempts int
-	served   route.Candidate
-	provider provider.Provider
-	pcall    provider.Call
-	exchange *upstream.Exchange
-	sentAt   time.Time // when the provider was asked
-	firstAt  time.Time // its first byte
-	atWork   bool      // the provider was asked and has not refused: it may bill
+	attempts  int
+	served    route.Candidate
+	provider  provider.Provider
+	pcall     provider.Call
+	exchange  *upstream.Exchange
+	sentAt    time.Time     // when the provider was asked
+	firstAt   time.Time     // its first byte
+	elsewhere time.Duration // spent waiting for providers, and between attempts
+	atWork    bool          // the provider was asked and has not refused: it may bill
 
 	watch    *time.Timer
 	conn     Connection

@@ -124,6 +124,9 @@ func (c *call) authorize() *refusal.Refusal {
 	if ref := p.MayUseModelOfOwners(c.snap, name, old); ref != nil {
 		return ref
 	}
+	if c.snap.Routing.Config.General.RejectClientTags && c.req.clientTags && !p.Master {
+		return refusal.New(400, "invalid_request_error", "tags", "Tags may not be sent by clients on this gateway (general_settings.reject_clientside_metadata_tags). Remove them; keys and teams carry their own.")
+	}
 	if g := &c.snap.Routing.Config.General; g.EnforceUserParam && c.req.user == "" && !p.Master {
 		return refusal.New(400, "invalid_request_error", "user", "BadRequest please pass param=user in request body. This is a required param")
 	}
@@ -198,6 +201,9 @@ func (c *call) admitCall() *refusal.Refusal {
 		if c.req.maxOutput == 0 && c.op != provider.OpEmbedding && c.snap.Routing.Config.Tollgate.Unbounded == "reject" {
 			return refusal.New(400, "invalid_request_error", "max_tokens", "The caller has a budget, and this gateway asks for a stated maximum then: set max_tokens.")
 		}
+		if c.unstated() && c.snap.Routing.Config.Tollgate.Unbounded == "reject" {
+			return refusal.New(400, "invalid_request_error", "max_tokens", "This gateway takes calls against a budget only with a maximum: set max_tokens or max_completion_tokens (budget.unbounded: reject).")
+		}
 		c.bound(ask, group, in, out)
 	}
 	res, err := c.h.Admit.Acquire(c.admitContext(), ask)
@@ -220,7 +226,7 @@ func (c *call) admitCall() *refusal.Refusal {
 // starts at the learned size and grows, another call takes the model's maximum
 // or what the budget affords.
 func (c *call) bound(ask *admit.Ask, group string, in, out int64) {
-	if c.req.maxOutput > 0 || c.op == provider.OpEmbedding {
+	if !c.unstated() {
 		return
 	}
 	if c.snap.Routing.Config.Tollgate.Unbounded == "reserve_max" {
@@ -235,6 +241,9 @@ func (c *call) bound(ask *admit.Ask, group string, in, out int64) {
 	small, _ := c.plan.Worst(in, min(max(learned, 64), out))
 	ask.Clamp, ask.Min = true, min(small, ask.Max)
 }
+
+// unstated reports a call whose caller set no maximum on its output.
+func (c *call) unstated() bool { return c.req.maxOutput == 0 && c.op != provider.OpEmbedding }
 
 // capOutput turns a clamped grant into the most output tokens it pays for.
 func (c *call) capOutput(ask *admit.Ask, in int64) {
@@ -264,6 +273,12 @@ func (c *call) tokenEstimate(group string, out int64) int64 {
 	}
 	if c.req.maxOutput == 0 {
 		out = min(out, c.h.Admit.Learned(c.principal.KeyHash(), group))
+	}
+	switch c.snap.Routing.Config.General.TokenLimitType {
+	case "input":
+		return c.req.inputEstimate()
+	case "output":
+		return out
 	}
 	return c.req.inputEstimate() + out
 }

@@ -70,7 +70,7 @@ func (c *call) headers(whole bool) {
 		total := c.endAt.Sub(c.start)
 		c.setMillis(headerDuration, total)
 		if c.exchange != nil {
-			c.setMillis(headerOverhead, total-c.firstAt.Sub(c.sentAt))
+			c.setMillis(headerOverhead, c.entry.Overhead)
 		}
 	}
 }

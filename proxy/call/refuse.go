@@ -49,7 +49,10 @@ func (c *call) budgetRefusal(no *admit.Refusal) *refusal.Refusal {
 		}
 	}
 	if no.Reserved > 0 {
-		msg += ". Reserved by calls in flight: " + dollars(no.Reserved.USD()) + ", needed: " + dollars(no.Need.USD())
+		msg += ". Reserved by calls in flight: " + dollars(no.Reserved.USD())
+	}
+	if no.Spent < no.MaxBudget { // else the reason is plain
+		msg += ". Needed: " + dollars(no.Need.USD())
 	}
 	if !no.Resets.IsZero() {
 		msg += ". Resets at: " + stamp(no.Resets)

@@ -28,6 +28,7 @@ type request struct {
 	numRetries    int // -1: not stated
 	timeout       time.Duration
 	streamTimeout time.Duration
+	clientTags    bool   // the client sent tags
 	customer      string // end user named in a header
 	dropParams    bool
 	extra         []byte // extra_headers, raw object
@@ -231,6 +232,7 @@ func (c *call) fromHeaders() {
 				r.numRetries = n
 			}
 		case "X-Litellm-Tags":
+			r.clientTags = true
 			for t := range strings.SplitSeq(string(v), ",") {
 				if t = strings.TrimSpace(t); t != "" {
 					r.tags = append(r.tags, t)
@@ -339,6 +341,7 @@ func (r *request) addTags(raw []byte) {
 	}
 	it := jsonscan.Walk(raw)
 	for v, ok := it.Element(); ok; v, ok = it.Element() {
+		r.clientTags = true
 		if s, isString := jsonscan.String(v); isString && s != "" && len(r.tags) < 64 {
 			r.tags = append(r.tags, s)
 		}

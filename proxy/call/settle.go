@@ -50,12 +50,23 @@ func (c *call) settle(o outcome) error {
 		c.h.Logger.Error("settlement not recorded", "call_id", c.idText, "error", err)
 		return err
 	}
-	c.reservation.Settle(o.usage.Total(), cost.Total)
+	c.reservation.Settle(c.countedTokens(&o.usage), cost.Total)
 	if o.usage.OutTotal > 0 {
 		c.h.Admit.Learn(c.principal.KeyHash(), c.plan.Name, o.usage.OutTotal)
 	}
 	c.h.Metrics.observe(c, &o)
 	return nil
+}
+
+// countedTokens is what token limits count, by general_settings.token_rate_limit_type.
+func (c *call) countedTokens(u *price.Usage) int64 {
+	switch c.snap.Routing.Config.General.TokenLimitType {
+	case "input":
+		return u.Prompt()
+	case "output":
+		return u.OutTotal
+	}
+	return u.Total()
 }
 
 func rowOf(cand route.Candidate) *price.Row {
@@ -88,6 +99,7 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 		if d.Wildcard {
 			e.Model = d.Provider + "/" + c.served.Model
 		}
+		e.MaxRetries = c.retries(d)
 		if c.served.Fallback {
 			e.Fallbacks = 1
 		}
@@ -97,6 +109,11 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 	}
 	if c.req.stream {
 		e.FirstToken = c.firstAt
+		if !c.firstAt.IsZero() { // what comes later is the provider's and the client's pace
+			e.Overhead = max(c.firstAt.Sub(c.start)-c.elsewhere, 0)
+		}
+	} else {
+		e.Overhead = max(now.Sub(c.start)-c.elsewhere, 0)
 	}
 	if o.fault != nil {
 		e.ErrorClass, e.ErrorCode, e.ErrorMessage = string(o.fault.Class), itoa(o.fault.Status), o.fault.Message
