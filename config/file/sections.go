@@ -81,6 +81,7 @@ func (p *parser) litellm(s *section) {
 		s.bad(s.v.get("timezone"), "timezone", "unknown time zone "+quote(c.Timezone), "write for example Europe/Berlin or UTC")
 	}
 	p.pythonHooks(s, "custom_provider_map", "post_call_rules", "guardrails")
+	p.withoutEffect(s, "modify_params", "store_audit_logs", "allowed_fails", "cooldown_time", "context_window_fallbacks", "content_policy_fallbacks")
 	c.Raw = s.Rest(knownLiteLLM)
 }
 
@@ -139,6 +140,18 @@ func (p *parser) pythonHooks(s *section, names ...string) {
 	}
 }
 
+// withoutEffect warns of settings that are read and change nothing yet. Those
+// that ask for what happens anyway are left alone.
+func (p *parser) withoutEffect(s *section, names ...string) {
+	for _, name := range names {
+		v := s.v.get(name)
+		if v == nil || v.kind == kindNull || v.text == "false" || v.text == "simple-shuffle" {
+			continue
+		}
+		p.warn(v, join(s.path, name), "accepted, but without effect in this release", "calls are served all the same")
+	}
+}
+
 // unenforced warns of restrictions that are read and not applied.
 func (p *parser) unenforced(s *section, names ...string) {
 	for _, name := range names {
@@ -174,6 +187,9 @@ func (p *parser) router(s *section) {
 	s.Bool("tag_filtering_match_any", &anyTag)
 	c.TagMatchAll = !anyTag
 	s.Params("default_litellm_params", &c.DefaultParams)
+	p.withoutEffect(s, "routing_strategy", "max_fallbacks", "retry_policy", "model_group_retry_policy", "allowed_fails",
+		"allowed_fails_policy", "cooldown_time", "enable_pre_call_check", "enable_pre_call_checks", "enable_tag_filtering",
+		"context_window_fallbacks", "content_policy_fallbacks")
 	c.Raw = s.Rest(knownRouter)
 }
 
@@ -223,6 +239,7 @@ func (p *parser) general(s *section) {
 	s.Duration("maximum_spend_logs_retention_period", &c.SpendLogsRetention)
 	p.pythonHooks(s, "custom_auth", "custom_sso", "custom_key_generate")
 	p.unenforced(s, "allowed_ips", "enforced_params", "enable_jwt_auth", "enable_oauth2_auth", "role_permissions")
+	p.withoutEffect(s, "disable_spend_logs", "background_health_checks")
 	c.Raw = s.Rest(knownGeneral)
 }
 

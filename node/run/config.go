@@ -112,6 +112,9 @@ func (n *node) warnRouting() {
 			n.log.Warn("routing", "problem", w)
 		}
 	}
+	if n.master == sampleMasterKey {
+		n.log.Warn("the master key is the one of .env.example: set LITELLM_MASTER_KEY to one of your own before others can reach this node")
+	}
 	if n.env("UI_PASSWORD") == "admin" && n.env("UI_USERNAME") == "admin" {
 		n.log.Warn("UI_USERNAME and UI_PASSWORD are admin/admin: change them before others can reach this node")
 	}

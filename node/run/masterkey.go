@@ -38,3 +38,6 @@ func masterKey(o Options, given string) (key, path string, err error) {
 	}
 	return key, path, nil
 }
+
+// sampleMasterKey stands in .env.example; a node that runs with it says so.
+const sampleMasterKey = "sk-your-secure-master-key-here"

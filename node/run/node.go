@@ -74,6 +74,12 @@ func Serve(ctx context.Context, o Options) error {
 	}
 	defer runtime.KeepAlive(spareCollections())
 	n := &node{o: o, log: newLogger(o), clock: unit.SystemClock{}, metrics: prometheus.NewRegistry()}
+	// The port first: a node that cannot serve must leave nothing behind.
+	var err error
+	if n.listener, err = net.Listen("tcp", o.Listen); err != nil {
+		return fmt.Errorf("--listen %s: %w", o.Listen, err)
+	}
+	defer n.closeListener()
 	if err := n.read(); err != nil {
 		return err
 	}
@@ -134,6 +140,12 @@ func (n *node) checkDatabase() error {
 	}
 	n.log.Warn("PostgreSQL is not used in this release: keys stand in the data directory, spend in its ledger", "setting", where, "host", u.Host)
 	return nil
+}
+
+func (n *node) closeListener() {
+	if err := n.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		n.log.Warn("listener not closed", "error", err)
+	}
 }
 
 func (n *node) closeIdentity() {
@@ -213,16 +225,11 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	if err := n.openBooks(starting, background, group); err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", n.o.Listen)
-	if err != nil {
-		return fmt.Errorf("--listen %s: %w", n.o.Listen, err)
-	}
-	n.listener = ln
 	if err := n.openFront(); err != nil {
-		return errors.Join(err, ln.Close())
+		return err
 	}
 	if err := n.openProfiler(background, group); err != nil {
-		return errors.Join(err, ln.Close())
+		return err
 	}
 	n.announce()
 	serving, halt := context.WithCancel(ctx)
@@ -232,7 +239,7 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 		halt()
 		return nil
 	})
-	return n.server.Run(serving, ln, n.o.DrainTimeout)
+	return n.server.Run(serving, n.listener, n.o.DrainTimeout)
 }
 
 // openBooks opens the ledger, tells the bank what earlier starts have spent and

@@ -24,6 +24,9 @@ type Subject struct {
 func (sub *Subject) Charges(s *state.Snapshot, ask *admit.Ask, id func(model.Scope, admit.Kind) uint64) {
 	c := charger{s: s, ask: ask, id: id, tokens: sub.Tokens}
 	p := sub.Principal
+	if s.Routing != nil {
+		c.rate(model.ProxyScope(), admit.Parallel, s.Routing.Config.General.GlobalParallel, 1)
+	}
 	if p.Key != nil {
 		c.rates(p, sub.Group)
 	}

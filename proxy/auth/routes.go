@@ -80,6 +80,19 @@ func (p *Principal) MayCallRoute(path string, readOnly bool) *refusal.Refusal {
 		path+". Your role="+p.Role+". Your user_id="+p.UserID())
 }
 
+// ProxyAllows checks a path against the gateway's own lists: allowed_routes
+// leave open only what they name, admin_only_routes are for proxy admins.
+func (p *Principal) ProxyAllows(path string, allowed, adminOnly []string) *refusal.Refusal {
+	route := NormalizeRoute(path)
+	if len(allowed) > 0 && !routeListed(allowed, path, route) {
+		return refusal.New(403, "auth_error", refusal.None, "Authentication Error, Route "+path+" is not allowed on this gateway (general_settings.allowed_routes).")
+	}
+	if len(adminOnly) > 0 && !p.Admin() && routeListed(adminOnly, path, route) {
+		return refusal.New(403, "auth_error", refusal.None, "Authentication Error, Route "+path+" is for proxy admins only (general_settings.admin_only_routes).")
+	}
+	return nil
+}
+
 // routeListed reports whether an allowed_routes list opens a path.
 func routeListed(list []string, path, route string) bool {
 	for _, entry := range list {

@@ -198,9 +198,6 @@ func (c *call) admitCall() *refusal.Refusal {
 				" has no price, and the caller has a budget: set input_cost_per_token and output_cost_per_token on the deployment, or `unpriced: flag` and a soft budget.")
 		}
 		ask.Max = worst
-		if c.req.maxOutput == 0 && c.op != provider.OpEmbedding && c.snap.Routing.Config.Tollgate.Unbounded == "reject" {
-			return refusal.New(400, "invalid_request_error", "max_tokens", "The caller has a budget, and this gateway asks for a stated maximum then: set max_tokens.")
-		}
 		if c.unstated() && c.snap.Routing.Config.Tollgate.Unbounded == "reject" {
 			return refusal.New(400, "invalid_request_error", "max_tokens", "This gateway takes calls against a budget only with a maximum: set max_tokens or max_completion_tokens (budget.unbounded: reject).")
 		}

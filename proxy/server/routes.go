@@ -134,7 +134,11 @@ func (s *Server) identify(ctx *fasthttp.RequestCtx, snap *state.Snapshot, path s
 		}
 		return auth.Principal{}, ref
 	}
-	return auth.Identify(snap, s.MasterHash(), key, s.Clock.Now(), old)
+	p, ref := auth.Identify(snap, s.MasterHash(), key, s.Clock.Now(), old)
+	if r := snap.Routing; ref == nil && r != nil {
+		ref = p.ProxyAllows(path, r.Config.General.AllowedRoutes, r.Config.General.AdminOnlyRoutes)
+	}
+	return p, ref
 }
 
 func publicRouteListed(snap *state.Snapshot, path string) bool {
