@@ -92,13 +92,35 @@ func (p *Principal) listAllows(s *state.Snapshot, list []string, name string, te
 	if len(list) == 0 {
 		return true
 	}
-	name = p.resolveAlias(name)
+	return listOpens(s, list, p.resolveAlias(name), team)
+}
+
+// MayReach reports whether every list that binds the caller opens a group by
+// its own name. Fallbacks ask: the caller's aliases rename what is asked for,
+// not where a call goes on.
+func (p *Principal) MayReach(s *state.Snapshot, group string) bool {
+	plain := *p
+	if p.Key != nil && len(p.Key.Aliases) > 0 {
+		k := *p.Key
+		k.Aliases = nil
+		plain.Key = &k
+	}
+	if p.Team != nil && len(p.Team.ModelAliases) > 0 {
+		t := *p.Team
+		t.ModelAliases = nil
+		plain.Team = &t
+	}
+	return plain.MayUseModel(s, group, false) == nil && plain.MayUseModelOfOwners(s, group, false) == nil
+}
+
+// listOpens is listAllows for a name whose aliases are resolved.
+func listOpens(s *state.Snapshot, list []string, name string, team []string) bool {
 	for _, entry := range list {
 		switch entry {
 		case name, "*", AllProxyModels:
 			return true
 		case AllTeamModels:
-			if len(team) == 0 || p.listAllows(s, team, name, nil) {
+			if len(team) == 0 || listOpens(s, team, name, nil) {
 				return true
 			}
 		default:

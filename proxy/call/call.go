@@ -5,6 +5,7 @@
 package call
 
 import (
+	"hash/maphash"
 	"io"
 	"log/slog"
 	"sync"
@@ -52,11 +53,12 @@ type Handler struct {
 	Deps
 	inFlight atomic.Int64
 	pool     sync.Pool // of *call: what a call needs is made once and used again
+	refusals refusalLog
 }
 
 // New makes the handler of the model routes.
 func New(d Deps) *Handler {
-	h := &Handler{Deps: d}
+	h := &Handler{Deps: d, refusals: refusalLog{seed: maphash.MakeSeed()}}
 	h.pool.New = func() any { return &call{gone: make(chan struct{}, 1)} }
 	return h
 }

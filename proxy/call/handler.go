@@ -145,7 +145,7 @@ func (c *call) makePlan() *refusal.Refusal {
 		fallbacks = []string{}
 	}
 	plan, ok := route.Build(c.snap.Routing, name, fallbacks, func(group string) bool {
-		return c.principal.MayUseModel(c.snap, group, false) == nil && c.principal.MayUseModelOfOwners(c.snap, group, false) == nil
+		return c.principal.MayReach(c.snap, group)
 	})
 	if !ok {
 		typ := "invalid_request_error"

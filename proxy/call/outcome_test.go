@@ -15,6 +15,7 @@ import (
 	"tollgate/config/model"
 	"tollgate/config/unit"
 	"tollgate/ledger/store"
+	"tollgate/limiter/rate"
 )
 
 // limited is a key whose limits show what is left behind: a budget, and three
@@ -247,6 +248,12 @@ func TestAnswerThatCannotBeBookedIsWithheld(t *testing.T) {
 	require.Equal(t, 503, got.status)
 	require.NotContains(t, got.body, "chatcmpl-1")
 	require.NotEmpty(t, got.header.Get("retry-after"))
+	require.Zero(t, w.reserved())
+	spent, _, ok := w.account.Spent(keyScope())
+	require.True(t, ok)
+	require.Greater(t, spent, unit.Money(200_000), "the maximum, which the next start books")
+	left, _ := w.rates.State(w.rates.ID(keyScope(), rate.Parallel), rate.Parallel, 3)
+	require.Equal(t, int64(3), left)
 }
 
 func TestEndOfAStreamThatCannotBeBookedIsWithheld(t *testing.T) {
@@ -270,4 +277,21 @@ func TestEndOfAStreamThatCannotBeBookedIsWithheld(t *testing.T) {
 	require.Contains(t, all.String(), "one")
 	require.NotContains(t, all.String(), "[DONE]")
 	require.Contains(t, all.String(), "error")
+}
+
+func TestFallbackIsNoWayAroundTheKeysModels(t *testing.T) {
+	fails := func(_ *world, host string, c net.Conn, _ *http.Request, _ []byte) {
+		if host == "second.test" {
+			t.Error("the fallback was called")
+		}
+		respond(c, 500, "", "{}")
+	}
+	for name, aliases := range map[string]map[string]string{"plain": nil, "behind an alias of its name": {"spare": "m"}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withKey(func(k *model.Key) { k.Models, k.Aliases = []string{"m"}, aliases }))
+			w.serve(fails)
+			require.Equal(t, 500, w.post(body("m", `"fallbacks":["spare"]`)).status)
+			w.only()
+		})
+	}
 }

@@ -165,3 +165,18 @@ func TestMemoryOfOneCallIsNeverWrittenByAnother(t *testing.T) {
 		require.Equal(t, strings.Repeat(fmt.Sprint(i%10), 100+37*(i%7)), e.EndUser)
 	}
 }
+
+func TestFloodOfRefusedCallsWritesFewRows(t *testing.T) {
+	w := newWorld(t)
+	w.serve(answers)
+	began := time.Now()
+	for range 400 {
+		require.Equal(t, 400, w.post(body("nobody", "")).status)
+	}
+	seconds := int(time.Since(began)/time.Second) + 2
+	rows := len(w.entries())
+	require.GreaterOrEqual(t, rows, 100)
+	require.LessOrEqual(t, rows, 100*seconds)
+	require.Equal(t, 200, w.post(body("m", "")).status)
+	require.Len(t, w.entries(), rows+1, "a call that is answered is always booked")
+}

@@ -45,8 +45,9 @@ func (c *call) settle(o outcome) error {
 	e := c.entryOf(o, cost, now)
 	_, err := c.h.Ledger.Settle(c.intent, e)
 	if err != nil {
-		// The intent stays: the next start charges its maximum. The credit must
-		// stay reserved with it.
+		// The intent stays: the next start charges its maximum, so the budgets
+		// count that from now on. What else was held is free.
+		c.reservation.Settle(o.usage.Total(), c.max)
 		c.h.Logger.Error("settlement not recorded", "call_id", c.idText, "error", err)
 		return err
 	}
@@ -226,8 +227,12 @@ func (c *call) refused(ref *refusal.Refusal) {
 	if c.snap.Routing == nil || c.snap.Routing.Config.General.DisableErrorLogs || c.principal.KeyHash() == "" {
 		return
 	}
+	now := c.h.Clock.Now()
+	if !c.h.refusals.allow(c.principal.KeyHash(), now) {
+		return
+	}
 	c.settled = true
-	e := c.entryOf(outcome{status: storeFailure}, price.Cost{}, c.h.Clock.Now())
+	e := c.entryOf(outcome{status: storeFailure}, price.Cost{}, now)
 	e.ErrorClass, e.ErrorCode, e.ErrorMessage = ref.Class, ref.CodeText(), ref.Message
 	e.Charges, e.Max = nil, 0
 	if _, err := c.h.Ledger.Settle(store.Ref{}, e); err != nil {
