@@ -167,4 +167,7 @@ type thisCall struct {
 	stream   *streamBody
 }
 
-var _ io.ReadCloser = (*streamBody)(nil)
+var (
+	_ io.ReadCloser         = (*streamBody)(nil)
+	_ fasthttp.BodyWriterTo = (*streamBody)(nil)
+)

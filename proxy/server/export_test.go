@@ -14,3 +14,6 @@ type Conn interface {
 
 // Watched makes the connections of a listener watched ones.
 func Watched(ln net.Listener) net.Listener { return watchedListener{ln} }
+
+// DecodeBody undoes a request body's content coding.
+var DecodeBody = decodeBody
