@@ -53,7 +53,7 @@ func (r *Routing) resolveGroup(name string) (Target, bool) {
 	if g, ok := r.Groups[name]; ok {
 		return Target{Name: name, choices: choices(name, g.Deployments)}, true
 	}
-	if d, ok := r.ByID[name]; ok {
+	if d, ok := r.ByID[name]; ok && !d.Wildcard { // a wildcard's id names no model to send
 		return Target{Name: name, choices: choices(d.Group, []*Deployment{d})}, true
 	}
 	for _, p := range r.Patterns {

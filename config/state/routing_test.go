@@ -336,3 +336,12 @@ func TestUnreadableOverlayAndZoneAreSaid(t *testing.T) {
 	require.Contains(t, strings.Join(r.Warnings, "\n"), "Mars/Olympus")
 	require.NotNil(t, r.Prices)
 }
+
+func TestAnAliasOfAWildcardsIdNamesNoModel(t *testing.T) {
+	cfg := &model.Config{Deployments: []model.Deployment{{ID: "w", Group: "a/*", Params: model.Params{"model": []byte(`"*"`)}}}}
+	cfg.Router.Aliases = map[string]model.AliasTarget{"al": {Groups: []string{"w"}}}
+	r, warnings := state.Compile(cfg, nil, state.CompileDeps{Providers: providers(), Env: keys("OPENAI_API_KEY")})
+	if _, ok := r.Resolve("al"); ok || len(warnings) == 0 {
+		t.Errorf("resolved: %v, warnings: %v", ok, warnings)
+	}
+}

@@ -42,7 +42,7 @@ func TestThePageOfRoutesNamesEveryRoute(t *testing.T) {
 // frontRoutes are answered before the management API is asked.
 var frontRoutes = []string{
 	"GET /", "GET /health", "GET /health/liveliness", "GET /health/liveness", "GET /health/readiness", "GET /metrics",
-	"POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings", "POST /v1/messages",
+	"POST /v1/chat/completions", "POST /v1/completions", "POST /v1/embeddings", "POST /v1/messages", "POST /v1/messages/count_tokens",
 	"POST /openai/deployments/{}/chat/completions", "POST /engines/{}/chat/completions",
 	"GET /v1/models", "GET /v1/models/{}",
 }

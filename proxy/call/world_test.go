@@ -120,7 +120,8 @@ func newWorld(t *testing.T, options ...option) *world {
 	require.NoError(t, err)
 	bank := budget.NewBank(func(sc model.Scope) (model.BudgetDef, bool) { return w.state.State().BudgetOf(sc) }, nil)
 	var one sync.Mutex
-	w.account, err = budget.NewAccount(budget.Config{Node: "a", Incarnation: w.ledger.Incarnation(), WaitMax: 100 * time.Millisecond,
+	w.account, err = budget.NewAccount(budget.Config{Node: "a", Incarnation: w.ledger.Incarnation(), WaitMax: 3 * time.Second, // a slow machine is no silent bank
+
 		Propose: func(_ context.Context, p []byte) (*budget.Answer, error) {
 			one.Lock()
 			defer one.Unlock()
