@@ -295,3 +295,31 @@ func TestFallbackIsNoWayAroundTheKeysModels(t *testing.T) {
 		})
 	}
 }
+
+func TestEndOfAStreamDoesNotWaitForTheProvidersLastBytes(t *testing.T) {
+	w := newWorld(t, withKey(limited))
+	w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+		beginStream(c)
+		_ = chunk(c, delta("one"))
+		_ = chunk(c, "data: [DONE]\n\n")
+		_, _ = c.Read(make([]byte, 1)) // it never ends the body
+	})
+	soonest := time.Hour
+	for range 15 {
+		c := w.rawCall(body("m", `"stream":true`))
+		br := bufio.NewReader(c)
+		resp, err := http.ReadResponse(br, nil)
+		require.NoError(t, err)
+		var done time.Time
+		lines := bufio.NewScanner(resp.Body)
+		for lines.Scan() {
+			if lines.Text() == "data: [DONE]" {
+				done = time.Now()
+			}
+		}
+		soonest = min(soonest, time.Since(done))
+		require.NoError(t, c.Close())
+	}
+	require.Less(t, soonest, 10*time.Millisecond)
+	w.quiet()
+}

@@ -36,6 +36,10 @@ type streamBody struct {
 // keepBytes bounds what is kept of a streamed answer.
 const keepBytes = 256 << 10
 
+// tailWait is how long a provider may take from its end marker to the end of
+// its answer before its connection is given up.
+const tailWait = 20 * time.Millisecond
+
 // Emit takes one frame from the translator.
 func (b *streamBody) Emit(frame []byte) {
 	b.pending = append(b.pending, frame...)
@@ -312,9 +316,14 @@ func (b *streamBody) Close() error {
 		}
 		b.book()
 	}
-	if b.x != nil {
-		b.drain()
+	switch {
+	case b.x == nil:
+	case b.x.Canceled() || b.fault != nil || b.x.Ended():
 		b.x.Close()
+	default:
+		// The last bytes to the client leave after this: they do not wait for a
+		// provider that is slow to end what it has ended.
+		go b.x.Finish(tailWait)
 	}
 	c.h.inFlight.Add(-1)
 	c.release()
@@ -327,21 +336,6 @@ func (b *streamBody) readOn() {
 	for !b.over && !b.overBudget() {
 		b.pending, b.off = b.pending[:0], 0
 		if b.fault = b.step(); b.fault != nil {
-			return
-		}
-	}
-}
-
-// drain takes the little that follows the end marker, so that the connection
-// can be used again.
-func (b *streamBody) drain() {
-	if b.x.Canceled() || b.fault != nil {
-		return
-	}
-	b.x.Linger(20 * time.Millisecond)
-	var rest [256]byte
-	for range 4 {
-		if _, err := b.x.Read(rest[:]); err != nil {
 			return
 		}
 	}

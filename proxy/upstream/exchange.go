@@ -256,10 +256,21 @@ func appendHeader(dst []byte, host, path string, req *provider.Request) []byte {
 	return append(dst, "\r\n"...)
 }
 
-// Linger bounds the reading of what follows an answer's end marker.
-func (x *Exchange) Linger(d time.Duration) {
+// Ended reports whether the whole body has been read.
+func (x *Exchange) Ended() bool { return x.body.done }
+
+// Finish takes the little that may follow an answer's end marker, so that the
+// connection can be used again, and closes the exchange. It waits at most d.
+func (x *Exchange) Finish(d time.Duration) {
+	defer x.Close()
 	x.opts.Idle = 0
-	if x.conn != nil && !x.body.done {
-		_ = x.conn.expire(time.Now().Add(d))
+	if x.conn == nil || x.conn.expire(time.Now().Add(d)) != nil {
+		return
+	}
+	var rest [256]byte
+	for range 4 {
+		if _, err := x.Read(rest[:]); err != nil {
+			return
+		}
 	}
 }

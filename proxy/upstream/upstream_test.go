@@ -361,8 +361,8 @@ func TestDeadlineOfOneExchangeIsNotTheNextOnes(t *testing.T) {
 		require.NoError(t, err)
 		_, err = x.ReadAll(nil, 10)
 		require.NoError(t, err)
-		x.Linger(time.Millisecond)
-		x.Close()
+		require.True(t, x.Ended())
+		x.Finish(time.Millisecond)
 	}
 	require.Equal(t, int64(1), r.conns.Load())
 }
