@@ -32,7 +32,7 @@ func (c *call) wholeAnswer(p provider.Provider, x *upstream.Exchange) *provider.
 		return c.lineFault(err)
 	}
 	c.answer = body
-	a, err := p.Answer(&c.pcall, x.Header, body)
+	a, err := c.answerOf(p, x, body)
 	if err == nil {
 		c.passHeaders(x)
 	}

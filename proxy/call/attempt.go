@@ -157,7 +157,7 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 	if d.Problem != "" {
 		return &provider.Error{Class: provider.Authentication, Status: 500, Message: d.Problem}
 	}
-	req, err := p.Request(&c.pcall)
+	req, err := c.requestOf(p)
 	if err != nil {
 		return asProviderError(err)
 	}
@@ -179,7 +179,7 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 	if x.Status() >= 300 {
 		c.atWork = false
 		body, _ := x.ReadAll(nil, 1<<20)
-		fault := p.Error(&c.pcall, x.Status(), x.Header, body)
+		fault := c.errorOf(p, x, body)
 		x.Close() // status and headers are the connection's, which serves others from here on
 		return fault
 	}

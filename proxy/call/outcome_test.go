@@ -16,6 +16,7 @@ import (
 	"tollgate/config/unit"
 	"tollgate/ledger/store"
 	"tollgate/limiter/rate"
+	"tollgate/proxy/provider"
 )
 
 // limited is a key whose limits show what is left behind: a budget, and three
@@ -322,4 +323,91 @@ func TestEndOfAStreamDoesNotWaitForTheProvidersLastBytes(t *testing.T) {
 	}
 	require.Less(t, soonest, 10*time.Millisecond)
 	w.quiet()
+}
+
+// broken panics where it is told to.
+type broken struct {
+	provider.Provider
+	at string
+}
+
+func (b broken) trip(at string) {
+	if b.at == at {
+		panic("index out of range")
+	}
+}
+
+func (b broken) Request(c *provider.Call) (*provider.Request, error) {
+	b.trip("request")
+	return b.Provider.Request(c)
+}
+
+func (b broken) Answer(c *provider.Call, h func(string) string, body []byte) (*provider.Answer, error) {
+	b.trip("answer")
+	return b.Provider.Answer(c, h, body)
+}
+
+func (b broken) Error(c *provider.Call, status int, h func(string) string, body []byte) *provider.Error {
+	b.trip("error")
+	return b.Provider.Error(c, status, h, body)
+}
+
+func (b broken) Stream(c *provider.Call) provider.Stream {
+	return &brokenStream{Stream: b.Provider.Stream(c), b: b}
+}
+
+type brokenStream struct {
+	provider.Stream
+	b broken
+	n int
+}
+
+func (s *brokenStream) Event(name string, data []byte, out provider.Sink) error {
+	if s.n++; s.n == 1 {
+		s.b.trip("first event")
+	} else {
+		s.b.trip("later event")
+	}
+	return s.Stream.Event(name, data, out)
+}
+
+func (s *brokenStream) End(out provider.Sink) error {
+	s.b.trip("end")
+	return s.Stream.End(out)
+}
+
+func TestTranslatorThatPanicsCostsItsCallAndNotTheNode(t *testing.T) {
+	for at, tc := range map[string]struct {
+		body   string
+		status int
+	}{
+		"request": {body("m", ""), 500}, "answer": {body("m", ""), 500}, "error": {body("unpriced", ""), 500},
+		"first event": {body("m", `"stream":true`), 500}, "later event": {body("m", `"stream":true`), 200}, "end": {body("m", `"stream":true`), 200},
+	} {
+		t.Run(at, func(t *testing.T) {
+			w := newWorld(t, withKey(func(k *model.Key) {
+				three := int64(3)
+				k.Parallel = &three
+			}))
+			find := w.calls.Providers
+			w.calls.Providers = func(name string, op provider.Op) (provider.Provider, bool) {
+				p, ok := find(name, op)
+				return broken{p, at}, ok
+			}
+			w.serve(func(w *world, host string, c net.Conn, r *http.Request, b []byte) {
+				if at == "error" {
+					respond(c, 500, "", "{}")
+					return
+				}
+				answers(w, host, c, r, b)
+			})
+			got := w.post(tc.body)
+			require.Equal(t, tc.status, got.status, got.body)
+			require.Contains(t, got.body, `"error"`)
+			require.Equal(t, store.Failure, w.only().Status)
+			w.calls.Providers = find
+			w.serve(answers)
+			require.Equal(t, 200, w.post(body("m", "")).status, "the node goes on")
+		})
+	}
 }

@@ -134,7 +134,7 @@ func (b *streamBody) step() *provider.Error {
 	name, data, err := b.sse.Next()
 	switch {
 	case err == nil:
-		if err := b.tr.Event(name, data, b); err != nil {
+		if err := b.event(name, data); err != nil {
 			return asProviderError(err)
 		}
 		if b.tr.Info().Done {
@@ -150,7 +150,7 @@ func (b *streamBody) step() *provider.Error {
 }
 
 func (b *streamBody) end() *provider.Error {
-	if err := b.tr.End(b); err != nil {
+	if err := b.ending(); err != nil {
 		return asProviderError(err)
 	}
 	b.over = true

@@ -157,12 +157,13 @@ func (c *Client) addHost(key string, t target) *host {
 	return h
 }
 
-// Close drops all idle connections.
+// Close drops all idle connections; those still in use are dropped when they
+// come back.
 func (c *Client) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, h := range c.hosts {
-		h.drain()
+		h.close()
 	}
 }
 

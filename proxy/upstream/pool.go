@@ -18,7 +18,8 @@ import (
 type host struct {
 	client *Client
 	target target
-	mu     sync.Mutex // guards idle
+	mu     sync.Mutex // guards what follows
+	closed bool       // nothing rests here any more
 	idle   []*conn    // newest last: the warmest is used first
 }
 
@@ -62,7 +63,7 @@ func (h *host) put(c *conn) {
 		c.out = nil
 	}
 	h.mu.Lock()
-	if len(h.idle) < h.client.cfg.MaxIdle {
+	if len(h.idle) < h.client.cfg.MaxIdle && !h.closed {
 		h.idle = append(h.idle, c)
 		c = nil
 	}
@@ -80,6 +81,13 @@ func (h *host) drain() {
 	for _, c := range idle {
 		_ = c.Close()
 	}
+}
+
+func (h *host) close() {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.drain()
 }
 
 func (h *host) dial(ctx context.Context) (*conn, error) {

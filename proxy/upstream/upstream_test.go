@@ -447,3 +447,22 @@ func TestDialThatOutlastsTheDeadlineIsATimeout(t *testing.T) {
 	_, err := up.Start(&provider.Request{Method: "POST", URL: "http://x.test/"}, upstream.Options{Deadline: time.Now().Add(20 * time.Millisecond)}, nil)
 	require.ErrorIs(t, err, upstream.ErrTimeout)
 }
+
+func TestConnectionThatComesBackAfterCloseIsDropped(t *testing.T) {
+	ended := make(chan struct{})
+	r := serve(t, func(_, _ int, c net.Conn, _ *http.Request) bool {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		_, _ = c.Read(make([]byte, 1))
+		close(ended)
+		return false
+	})
+	up := upstream.New(upstream.Config{})
+	x, err := up.Start(r.post("{}"), upstream.Options{}, nil)
+	require.NoError(t, err)
+	up.Close()
+	got, err := x.ReadAll(nil, 10)
+	require.NoError(t, err)
+	require.Equal(t, "ok", string(got))
+	x.Close()
+	<-ended
+}
