@@ -23,7 +23,10 @@ func masterKey(o Options, given string) (key, path string, err error) {
 	path = o.path(masterKeyFile)
 	raw, err := os.ReadFile(path)
 	if err == nil {
-		return strings.TrimSpace(string(raw)), path, nil
+		if key = strings.TrimSpace(string(raw)); key == "" {
+			return "", "", fmt.Errorf("the kept master key in %s is empty: remove the file to have a new one made", path)
+		}
+		return key, path, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", "", fmt.Errorf("read the kept master key: %w", err)
