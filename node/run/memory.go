@@ -8,7 +8,7 @@ import (
 // headroom is how much garbage may gather beyond the live heap before it is
 // collected, at the least. A small heap that doubles every few milliseconds
 // spends a tenth of the processor on collecting.
-const headroom = 64 << 20
+const headroom = 16 << 20
 
 // spareCollections reserves address space that is never touched: it takes no
 // memory but counts as live, so that collections come every headroom bytes and
