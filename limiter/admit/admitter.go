@@ -40,6 +40,12 @@ func (a *Admitter) Learned(key, group string) int64 { return a.learned.of(key, g
 // Learn tells what one call has produced.
 func (a *Admitter) Learn(key, group string, tokens int64) { a.learned.learn(key, group, tokens) }
 
+// Spent is a budget's use in its window as this node knows it, and when that
+// window began. ok is false for budgets that this node has not used yet.
+func (a *Admitter) Spent(scope model.Scope) (spent unit.Money, window int64, ok bool) {
+	return a.budgets.Spent(scope)
+}
+
 // Acquire reserves a request in all its limits and budgets, or nothing. A
 // refusal is a *Refusal; any other error means that the answer could not be
 // known, which is our fault and not the caller's. It may wait for budget credit

@@ -203,3 +203,19 @@ func TestLedgerAndBudgetOfTheWholeGatewaySeeTheSameSum(t *testing.T) {
 	require.Equal(t, e.Cost.Total, spent)
 	require.Equal(t, e.Cost.Total, w.ledger.SpendOf(model.ProxyScope()))
 }
+
+func TestTheKeysSpendIsThatOfItsWindow(t *testing.T) {
+	budget, carried := unit.Dollar, unit.Dollar/4
+	w := newWorld(t, withKey(func(k *model.Key) {
+		k.MaxBudget, k.BudgetDuration = &budget, "1d"
+		k.SpendOffset, k.SpendOffsetWindow = carried, 1 // of a day long past
+	}))
+	w.serve(answers)
+	for range 2 {
+		res := w.post(body("m", `"max_tokens":50`))
+		require.Equal(t, 200, res.status)
+		spent, err := unit.ParseMoney(res.header.Get("X-Litellm-Key-Spend"))
+		require.NoError(t, err)
+		require.Equal(t, w.ledger.SpendOf(keyScope()), spent, "what was carried into another window does not count")
+	}
+}

@@ -89,7 +89,22 @@ func (c *call) keyHeaders() {
 	if k.MaxBudget != nil {
 		c.setUSD(headerKeyBudget, *k.MaxBudget)
 	}
-	c.setUSD(headerKeySpend, c.h.Ledger.SpendOf(model.Scope{Dim: model.DimKey, ID: k.Hash}).Add(k.SpendOffset))
+	c.setUSD(headerKeySpend, c.keySpend(k))
+}
+
+// keySpend is what the key has spent, this call included once it is booked: in
+// the window of its budget, or ever when that does not reset.
+func (c *call) keySpend(k *model.Key) unit.Money {
+	for i := range c.ask.Budgets {
+		b := &c.ask.Budgets[i]
+		if b.Scope.Dim != model.DimKey || b.Def.Window.Endless() {
+			continue
+		}
+		if spent, window, ok := c.h.Admit.Spent(b.Scope); ok {
+			return spent.Add(b.Def.OffsetIn(window))
+		}
+	}
+	return c.h.Ledger.SpendOf(model.Scope{Dim: model.DimKey, ID: k.Hash}).Add(k.SpendOffset)
 }
 
 // rateHeaders tells each limit's state: OpenAI's set from the caller's own
