@@ -2,13 +2,11 @@ package call
 
 import (
 	"errors"
-	"math/rand/v2"
 	"strings"
 	"time"
 
 	"tollgate/config/state"
 	"tollgate/ledger/store"
-	"tollgate/proxy/jsonscan"
 	"tollgate/proxy/provider"
 	"tollgate/proxy/provider/mock"
 	"tollgate/proxy/refusal"
@@ -42,102 +40,6 @@ func (c *call) run() *refusal.Refusal {
 		}
 	}
 	return c.failed(first)
-}
-
-// try is one attempt of the plan.
-type try struct {
-	candidate route.Candidate
-	last      bool // no other attempt follows
-}
-
-// tries walks the plan: the group's candidates in turn as often as retries
-// allow, then each fallback once. It waits only where a deployment that has
-// just failed is asked again.
-func (c *call) tries() func(yield func(try) bool) {
-	return func(yield func(try) bool) {
-		own := c.plan.Candidates
-		for i := range own {
-			if own[i].Fallback {
-				own = own[:i]
-				break
-			}
-		}
-		total := len(c.plan.Candidates) - len(own)
-		if len(own) > 0 {
-			total += c.retries(own[0].Deployment) + 1
-		}
-		n := 0
-		emit := func(cand route.Candidate, wait time.Duration) bool {
-			n++
-			if wait > 0 && !c.pause(wait) {
-				return false
-			}
-			return yield(try{candidate: cand, last: n == total})
-		}
-		if len(own) > 0 {
-			for i := range c.retries(own[0].Deployment) + 1 {
-				var wait time.Duration
-				if i >= len(own) {
-					wait = backoff(i - len(own))
-				}
-				if !emit(own[i%len(own)], wait) {
-					return
-				}
-			}
-		}
-		for _, cand := range c.plan.Candidates[len(own):] {
-			if !emit(cand, 0) {
-				return
-			}
-		}
-	}
-}
-
-// backoff is LiteLLM's: half a second doubling to eight, with jitter.
-func backoff(n int) time.Duration {
-	d := min(500*time.Millisecond<<min(n, 4), 8*time.Second)
-	return d + time.Duration(rand.Int64N(int64(750*time.Millisecond)))
-}
-
-// pause waits between attempts, in steps so that a leaving client ends it.
-func (c *call) pause(d time.Duration) bool {
-	c.elsewhere += d
-	select {
-	case <-time.After(d):
-	case <-c.gone:
-	}
-	return !c.canceled.Load()
-}
-
-func (c *call) retries(d *state.Deployment) int {
-	r := c.snap.Routing.Config
-	for _, v := range []*int{d.NumRetries, intOr(c.req.numRetries), r.Router.NumRetries, r.LiteLLM.NumRetries} {
-		if v != nil {
-			return *v
-		}
-	}
-	return 2
-}
-
-func intOr(v int) *int {
-	if v < 0 {
-		return nil
-	}
-	return &v
-}
-
-// again reports whether another attempt may follow this fault.
-func (c *call) again(f *provider.Error, t try) bool {
-	if t.last || f.Permanent && len(c.plan.Candidates) == 1 {
-		return false
-	}
-	switch f.Class {
-	case provider.BadRequest, provider.UnsupportedParams, provider.UnprocessableEntity, provider.ContextWindow, provider.ContentPolicy:
-		return false
-	case provider.Authentication, provider.NotFound, provider.PermissionDenied:
-		return len(c.plan.Candidates) > 1
-	}
-	return true
 }
 
 // attempt calls one deployment. nil means that an answer is on its way.
@@ -192,123 +94,10 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 	return c.beginStream(p, x)
 }
 
-// prepare builds the translator's view of the call for one deployment: the
-// deployment's defaults under the client's fields, the gateway's fields gone.
-func (c *call) prepare(cand route.Candidate) {
-	d := cand.Deployment
-	body, fields := c.body.Src(), &c.body
-	if c.mustRewrite(d) {
-		edits := make([]jsonscan.Edit, 0, 8)
-		for _, def := range d.Defaults {
-			if !c.body.Has(def.Name) && !c.statesOutput(def.Name) {
-				edits = append(edits, jsonscan.Edit{Key: def.Name, Value: def.Value})
-			}
-		}
-		c.merged = c.body.Rewrite(c.merged[:0], edits, func(key []byte) bool { return isGatewayField(c.op, key) })
-		body = c.merged
-		if err := c.fields.ParseTop(body); err == nil { // it was valid JSON and still is
-			fields = &c.fields
-		}
-	}
-	c.pcall = provider.Call{
-		Op: c.op, Stream: c.req.stream, Body: body, Fields: fields, Deployment: d, Model: cand.Model,
-		PublicName: c.publicName(cand), WantUsage: c.req.wantUsage || c.snap.Routing.Config.General.AlwaysStreamUsage,
-		DropParams: c.req.dropParams || d.DropParams || c.snap.Routing.Config.LiteLLM.DropParams, MaxOutput: c.outputCap,
-		InputEstimate: c.req.inputEstimate(), Header: c.clientHeader, Now: c.sentAt, CallID: c.idText, Space: c.space[:0],
-	}
-}
-
-// keepSpace keeps a body that a translator built as memory for the next one. A
-// translator that had nothing to change may hand back what it was given, which
-// is the client's memory or the provider's answer.
-func (c *call) keepSpace(body []byte) {
-	if cap(body) > cap(c.space) && cap(body) <= keepMerged &&
-		!sameMemory(body, c.body.Src()) && !sameMemory(body, c.merged) && !sameMemory(body, c.answer) {
-		c.space = body[:0]
-	}
-}
-
 // sameMemory reports whether two slices end in the same place: parts of one
 // array do.
 func sameMemory(a, b []byte) bool {
 	return cap(a) > 0 && cap(b) > 0 && &a[:cap(a)][cap(a)-1] == &b[:cap(b)][cap(b)-1]
-}
-
-// statesOutput keeps a default max_tokens from meeting a client's
-// max_completion_tokens, and the reverse.
-func (c *call) statesOutput(name string) bool {
-	return (name == "max_tokens" || name == "max_completion_tokens") && c.req.maxOutput > 0
-}
-
-func (c *call) mustRewrite(d *state.Deployment) bool {
-	if len(d.Defaults) > 0 {
-		return true
-	}
-	for _, f := range c.body.Fields() {
-		if isGatewayField(c.op, f.Key) {
-			return true
-		}
-	}
-	return false
-}
-
-// publicName is the model name in the answer: the client's, unless a fallback
-// served the call.
-func (c *call) publicName(cand route.Candidate) string {
-	if cand.Fallback {
-		return cand.Group
-	}
-	return c.req.model
-}
-
-// clientHeader gives translators the client headers that providers may need.
-// Credentials and hop-by-hop headers are never among them.
-func (c *call) clientHeader(name string) string {
-	switch strings.ToLower(name) {
-	case "anthropic-version", "anthropic-beta", "openai-beta", "user-agent", "accept-language":
-		return string(c.ctx.Request.Header.Peek(name))
-	case "openai-organization", "openai-project":
-		if c.snap.Routing.Config.General.ForwardOrgID {
-			return string(c.ctx.Request.Header.Peek(name))
-		}
-	}
-	return ""
-}
-
-// guarded headers are the gateway's own: extra_headers may not set them.
-func guarded(name string) bool {
-	switch strings.ToLower(name) {
-	case "authorization", "x-api-key", "api-key", "x-goog-api-key", "host", "content-length", "transfer-encoding",
-		"connection", "cookie", "accept-encoding", "content-type", "content-encoding":
-		return true
-	}
-	return false
-}
-
-// addExtraHeaders sends the request's extra_headers as HTTP headers, and the
-// client's x- headers where the settings say so.
-func (c *call) addExtraHeaders(req *provider.Request) {
-	if c.req.extra != nil {
-		it := jsonscan.Walk(c.req.extra)
-		for k, v, ok := it.Member(); ok; k, v, ok = it.Member() {
-			name := string(k)
-			if unq, isString := jsonscan.String(k); isString {
-				name = unq
-			}
-			if value, isString := jsonscan.String(v); isString && !guarded(name) {
-				req.Header = append(req.Header, [2]string{name, value})
-			}
-		}
-	}
-	if !c.snap.Routing.Config.General.ForwardClientHeader {
-		return
-	}
-	for k, v := range c.ctx.Request.Header.All() {
-		name := strings.ToLower(string(k))
-		if strings.HasPrefix(name, "x-") && !strings.HasPrefix(name, "x-stainless") && !strings.HasPrefix(name, "x-litellm") && !guarded(name) {
-			req.Header = append(req.Header, [2]string{name, string(v)})
-		}
-	}
 }
 
 // timeouts of one attempt, strongest first: the call's, the deployment's, the
@@ -410,38 +199,4 @@ func (c *call) callType() string {
 		return "anthropic_messages"
 	}
 	return "acompletion"
-}
-
-// watchClient begins, a moment after the provider was asked, to wait for the
-// client's leaving.
-func (c *call) watchClient() {
-	if c.conn == nil {
-		return
-	}
-	conn, epoch := c.conn, c.conn.Arm()
-	c.watch = time.AfterFunc(watchAfter, func() { conn.Watch(epoch, c.clientGone) })
-}
-
-// clientGone cancels what runs upstream. The goroutine that reads there settles.
-func (c *call) clientGone() {
-	if c.snap.Routing.Config.Tollgate.DrainUpstream {
-		return
-	}
-	if c.canceled.CompareAndSwap(false, true) {
-		c.gone <- struct{}{} // holds one: nobody may be waiting
-		if x := c.current.Load(); x != nil {
-			x.Cancel()
-		}
-	}
-}
-
-// unwatch gives the connection back before fasthttp reads it again.
-func (c *call) unwatch() {
-	if c.watch == nil {
-		return
-	}
-	if !c.watch.Stop() {
-		c.conn.Unwatch()
-	}
-	c.watch = nil
 }

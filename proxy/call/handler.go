@@ -19,10 +19,6 @@ import (
 	"tollgate/proxy/route"
 )
 
-// watchAfter is how long a provider may take before the client's connection is
-// watched: most short calls are answered sooner and never pay for the watch.
-const watchAfter = 20 * time.Millisecond
-
 // Serve answers one model call. principal and body are the server's work: the
 // key is known and the body decoded. A refusal is returned for the server to
 // write; nil means that the answer stands in ctx.
