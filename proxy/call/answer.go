@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"tollgate/config/price"
+	"tollgate/ledger/store"
 	"tollgate/proxy/provider"
 	"tollgate/proxy/refusal"
 	"tollgate/proxy/upstream"
@@ -52,7 +53,7 @@ func (c *call) deliver(a *provider.Answer) {
 		usage = c.estimate(int64(len(a.Body)))
 	}
 	c.unwatch()
-	if err := c.settle(outcome{status: storeSuccess, id: a.ID, model: a.Model, usage: usage, rawUsage: a.RawUsage, response: a.Body}); err != nil {
+	if err := c.settle(outcome{status: store.Success, id: a.ID, model: a.Model, usage: usage, rawUsage: a.RawUsage, response: a.Body}); err != nil {
 		c.unbooked = true
 		return
 	}
@@ -79,7 +80,7 @@ func (c *call) failed(f *provider.Error) *refusal.Refusal {
 		f = provider.NewError(provider.InternalServer, "no deployment was tried")
 	}
 	ref := c.upstreamRefusal(f)
-	if err := c.settle(outcome{status: storeFailure, fault: f}); err != nil {
+	if err := c.settle(outcome{status: store.Failure, fault: f}); err != nil {
 		c.h.Logger.Error("failure row not recorded", "call_id", c.idText, "error", err)
 	}
 	return ref
@@ -92,7 +93,7 @@ func (c *call) abandoned() *refusal.Refusal {
 	if c.atWork {
 		usage = c.estimate(0)
 	}
-	if err := c.settle(outcome{status: storeClientClosed, usage: usage}); err != nil {
+	if err := c.settle(outcome{status: store.ClientClosed, usage: usage}); err != nil {
 		c.h.Logger.Error("abandoned call not recorded", "call_id", c.idText, "error", err)
 	}
 	return refusal.New(499, "invalid_request_error", "", "The client closed the connection before the answer was there.")

@@ -50,7 +50,7 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 		return provider.NewError(provider.BadRequest, "provider "+d.Provider+" does not serve "+c.routeName()+". Choose another model for this route.")
 	}
 	c.attempts++
-	c.served, c.provider = cand, p
+	c.served = cand
 	c.sentAt = c.h.Clock.Now()
 	c.prepare(cand)
 	if text, mocked := c.mockText(d); mocked {

@@ -148,7 +148,6 @@ type thisCall struct {
 
 	attempts  int
 	served    route.Candidate
-	provider  provider.Provider
 	pcall     provider.Call
 	exchange  *upstream.Exchange
 	sentAt    time.Time     // when the provider was asked

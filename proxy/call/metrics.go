@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"tollgate/ledger/store"
 	"tollgate/proxy/provider"
 	"tollgate/proxy/refusal"
 )
@@ -101,7 +102,7 @@ func (m *Metrics) observe(c *call, o *outcome) {
 	status := 200
 	if o.fault != nil {
 		status = o.fault.Status
-	} else if o.status == storeClientClosed {
+	} else if o.status == store.ClientClosed {
 		status = 499
 	}
 	s := m.of(c, status)

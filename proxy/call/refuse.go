@@ -98,17 +98,14 @@ func (c *call) upstreamRefusal(f *provider.Error) *refusal.Refusal {
 	if d := c.served.Deployment; d != nil {
 		name = d.Provider
 	}
-	msg := openai.UpstreamMessage(name, f) + ". Received Model Group=" + c.req.model +
+	e := openai.FromUpstream(name, f)
+	msg := e.Message + ". Received Model Group=" + c.req.model +
 		"\nAvailable Model Group Fallbacks=" + c.fallbackList()
-	typ := f.Type
-	if typ == "" && f.Class == provider.RateLimit {
-		typ = "throttling_error"
-	}
 	status := f.Status
 	if c.op == provider.OpMessages {
 		status = anthropic.UpstreamStatus(f)
 	}
-	r := refusal.New(status, typ, f.Param, msg)
+	r := refusal.New(status, e.Type, f.Param, msg)
 	r.Class = string(f.Class)
 	switch f.Code {
 	case "context_length_exceeded", "content_policy_violation", "model_not_found", "insufficient_quota", "unsupported_parameter":

@@ -11,12 +11,6 @@ import (
 	"tollgate/proxy/route"
 )
 
-const (
-	storeSuccess      = store.Success
-	storeFailure      = store.Failure
-	storeClientClosed = store.ClientClosed
-)
-
 // outcome is how a call ended.
 type outcome struct {
 	status   string
@@ -38,7 +32,7 @@ func (c *call) settle(o outcome) error {
 	now := c.h.Clock.Now()
 	d := c.served.Deployment
 	var cost price.Cost
-	if d != nil && o.status != storeFailure || o.usage.Known {
+	if d != nil && o.status != store.Failure || o.usage.Known {
 		cost = price.Of(&o.usage, rowOf(c.served))
 	}
 	c.cost, c.endAt = cost, now
@@ -125,7 +119,7 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 	if c.req.logged != nil {
 		e.SpendLogsMetadata = c.req.logged
 	}
-	if !cost.Priced && o.status != storeFailure && c.served.Deployment != nil {
+	if !cost.Priced && o.status != store.Failure && c.served.Deployment != nil {
 		e.Note = "unpriced"
 	}
 	c.keepBodies(e, o)
@@ -232,7 +226,7 @@ func (c *call) refused(ref *refusal.Refusal) {
 		return
 	}
 	c.settled = true
-	e := c.entryOf(outcome{status: storeFailure}, price.Cost{}, now)
+	e := c.entryOf(outcome{status: store.Failure}, price.Cost{}, now)
 	e.ErrorClass, e.ErrorCode, e.ErrorMessage = ref.Class, ref.CodeText(), ref.Message
 	e.Charges, e.Max = nil, 0
 	if _, err := c.h.Ledger.Settle(store.Ref{}, e); err != nil {

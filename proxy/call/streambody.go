@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tollgate/config/price"
+	"tollgate/ledger/store"
 	"tollgate/proxy/provider"
 	"tollgate/proxy/stream"
 	"tollgate/proxy/upstream"
@@ -264,15 +265,15 @@ func (b *streamBody) book() {
 		return
 	}
 	info := b.tr.Info()
-	o := outcome{status: storeSuccess, id: info.ID, model: info.Model, usage: b.usage(info), rawUsage: info.RawUsage, fault: b.fault}
+	o := outcome{status: store.Success, id: info.ID, model: info.Model, usage: b.usage(info), rawUsage: info.RawUsage, fault: b.fault}
 	if b.keep {
 		o.response = transcript(b.kept)
 	}
 	switch {
 	case c.canceled.Load() || b.left:
-		o.status = storeClientClosed
+		o.status = store.ClientClosed
 	case b.fault != nil:
-		o.status = storeFailure
+		o.status = store.Failure
 	}
 	if err := c.settle(o); err != nil {
 		b.pending = c.appendStreamError(b.pending[:0], provider.NewError(provider.ServiceUnavailable, errWithheld.Error()))

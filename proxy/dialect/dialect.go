@@ -48,7 +48,5 @@ func (d Dialect) AppendStreamError(dst []byte, r *refusal.Refusal, requestID str
 	if d == Anthropic {
 		return anthropic.AppendErrorEvent(dst, r.Status, r.Message, requestID)
 	}
-	dst = append(dst, "data: "...)
-	dst = d.AppendError(dst, r, requestID, false)
-	return append(dst, "\n\n"...)
+	return openai.FromRefusal(r).AppendFrame(dst, false)
 }
