@@ -27,6 +27,8 @@ const (
 	BudgetBatch Type = 2
 	// DataKey brings the cluster's wrapped data key.
 	DataKey Type = 3
+	// Membership changes who belongs to the cluster.
+	Membership Type = 4
 )
 
 // Skippable reports whether a node that does not know the type may pass over it.
@@ -41,6 +43,8 @@ func (t Type) String() string {
 		return "budget_batch"
 	case DataKey:
 		return "data_key"
+	case Membership:
+		return "membership"
 	}
 	return fmt.Sprintf("type_%d", byte(t))
 }
