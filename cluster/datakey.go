@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,16 @@ type dataKeySet struct {
 	ClusterID  string   `json:"cluster_id"`
 	Generation uint64   `json:"generation"`
 	Wrapped    [][]byte `json:"wrapped"`
+	// KEK is the fingerprint of the key-encryption key they are wrapped with; ""
+	// in sets of the first release.
+	KEK string `json:"kek,omitempty"`
+	// While a change of the KEK is under way the same keys stand here wrapped with
+	// the former one, so that a node with either opens them.
+	Spare  [][]byte `json:"spare,omitempty"`
+	Former string   `json:"former,omitempty"`
+	// Retired are fingerprints that were rotated away: an environment that still
+	// has one must not bring it back.
+	Retired []string `json:"retired,omitempty"`
 }
 
 // dataKeyRecord is its only record in snapshots.
@@ -42,9 +53,8 @@ type dataKeys struct {
 
 	dirty bool // owned by the goroutine that applies
 
-	mu     sync.Mutex // guards what the leading node reads from another goroutine
-	set    dataKeySet
-	rewrap *dataKeySet // the set wrapped with the present KEK, when it is not
+	mu  sync.Mutex // guards what others read from their goroutines
+	set dataKeySet
 	// fault is why the set does not open. It is no reason to stop at once: a set
 	// wrapped with the present KEK may come later in the log.
 	fault error
@@ -67,10 +77,13 @@ func (d *dataKeys) Apply(_ uint64, _ time.Time, version byte, payload []byte) an
 }
 
 func (d *dataKeys) take(set dataKeySet) {
-	rewrap, err := d.install(&set)
+	with, err := d.install(&set)
+	if set.KEK == "" {
+		set.KEK = with
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.set, d.rewrap, d.fault = set, rewrap, err
+	d.set, d.fault = set, err
 	d.dirty = true
 }
 
@@ -82,28 +95,22 @@ func (d *dataKeys) Publish() {
 	d.dirty = false
 }
 
-// install gives the keys to the box. It returns the set to propose when a key
-// is still wrapped with a former KEK.
-func (d *dataKeys) install(set *dataKeySet) (*dataKeySet, error) {
+// install gives the keys to the box, from the spare wrapping where this node
+// still has the former KEK alone. with is the fingerprint that opened the newest.
+func (d *dataKeys) install(set *dataKeySet) (with string, err error) {
 	if d.box == nil {
-		return nil, nil
+		return "", nil
 	}
-	next := &dataKeySet{ClusterID: set.ClusterID, Generation: set.Generation + 1}
-	changed := false
-	for _, w := range set.Wrapped {
-		again, err := d.box.Install(set.ClusterID, w)
+	for i, w := range set.Wrapped {
+		with, err = d.box.Install(set.ClusterID, w)
+		if errors.Is(err, secret.ErrWrongKEK) && i < len(set.Spare) {
+			with, err = d.box.Install(set.ClusterID, set.Spare[i])
+		}
 		if err != nil {
-			return nil, err
+			return "", err
 		}
-		if again != nil {
-			changed, w = true, again
-		}
-		next.Wrapped = append(next.Wrapped, w)
 	}
-	if !changed {
-		return nil, nil
-	}
-	return next, nil
+	return with, nil
 }
 
 // Snapshot is the set as it stands.
@@ -145,30 +152,58 @@ func (d *dataKeys) failure() error {
 }
 
 // wish is the set that the leader should propose, nil when all is well. It is
-// asked after everything committed has been applied, so a fault is final.
-func (d *dataKeys) wish(cluster string) (*dataKeySet, error) {
+// asked after everything committed has been applied, so a fault is final. A
+// KEK that the operator has given anew is taken up at once by a node that is
+// alone; with others it would lock them out, so there it takes a rotation.
+func (d *dataKeys) wish(cluster string, alone bool) (*dataKeySet, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case d.fault != nil:
 		return nil, d.fault
-	case d.box == nil || d.set.Generation > 0:
-		return d.rewrap, nil
+	case d.box == nil:
+		return nil, nil
+	case d.set.Generation == 0:
+		wrapped, err := d.box.NewDataKey(cluster)
+		if err != nil {
+			return nil, err
+		}
+		return &dataKeySet{ClusterID: cluster, Generation: 1, Wrapped: [][]byte{wrapped}, KEK: d.box.KEK().Fingerprint()}, nil
 	}
-	wrapped, err := d.box.NewDataKey(cluster)
-	if err != nil {
-		return nil, err
+	mine := d.box.KEK().Fingerprint()
+	if !alone || mine == d.set.KEK || mine == d.set.Former || slices.Contains(d.set.Retired, mine) {
+		return nil, nil
 	}
-	return &dataKeySet{ClusterID: cluster, Generation: 1, Wrapped: [][]byte{wrapped}}, nil
+	return d.wrapped(mine)
 }
 
-// ensureDataKey makes the cluster's first data key, and wraps the present ones
-// anew after the operator has changed the KEK. Only the leader does it.
+// wrapped is the next set, with all keys wrapped by the KEK of a fingerprint.
+func (d *dataKeys) wrapped(fingerprint string) (*dataKeySet, error) {
+	next := &dataKeySet{ClusterID: d.set.ClusterID, Generation: d.set.Generation + 1, KEK: fingerprint, Retired: d.set.Retired}
+	for i, w := range d.set.Wrapped {
+		again, err := d.box.Rewrap(d.set.ClusterID, w, fingerprint)
+		if errors.Is(err, secret.ErrWrongKEK) && i < len(d.set.Spare) {
+			again, err = d.box.Rewrap(d.set.ClusterID, d.set.Spare[i], fingerprint)
+		}
+		if err != nil {
+			return nil, err
+		}
+		next.Wrapped = append(next.Wrapped, again)
+	}
+	return next, nil
+}
+
+// ensureDataKey makes the cluster's first data key, and takes up a KEK that the
+// operator of a single node has changed. Only the leader does it.
 func (n *Node) ensureDataKey(ctx context.Context) error {
-	set, err := n.keys.wish(n.id.ClusterID)
+	set, err := n.keys.wish(n.id.ClusterID, n.Status().Members <= 1)
 	if err != nil || set == nil {
 		return err
 	}
+	return n.proposeDataKeys(ctx, set)
+}
+
+func (n *Node) proposeDataKeys(ctx context.Context, set *dataKeySet) error {
 	payload, err := json.Marshal(set)
 	if err != nil {
 		return fmt.Errorf("propose data keys: %w", err)
@@ -178,9 +213,9 @@ func (n *Node) ensureDataKey(ctx context.Context) error {
 		return fmt.Errorf("propose data keys: %w", err)
 	}
 	if taken, ok := answer.(bool); !ok || !taken {
-		return errors.New("propose data keys: another set came first")
+		return errKeysChanged
 	}
-	n.log.Info("data keys committed", "generation", set.Generation)
+	n.log.Info("data keys committed", "generation", set.Generation, "kek", set.KEK)
 	return nil
 }
 

@@ -260,9 +260,9 @@ func (n *Node) Run(ctx context.Context) error {
 		n.checkReady()
 		select {
 		case <-ctx.Done():
-			return nil
+			return n.fsm.Err() // a fault that came first is told
 		case <-n.closing:
-			return nil
+			return n.fsm.Err()
 		case <-n.fsm.Stopped():
 			return n.fsm.Err()
 		case <-moved:

@@ -36,7 +36,7 @@ type keyID [idSize]byte
 // keys from the replicated state. Methods may be called at any time from any
 // goroutine; Install belongs to one.
 type Box struct {
-	kek  *KEK
+	kek  atomic.Pointer[KEK] // replaced whole when a key is learned
 	keys atomic.Pointer[keySet]
 }
 
@@ -46,7 +46,29 @@ type keySet struct {
 }
 
 // NewBox makes a box that knows no data key yet.
-func NewBox(kek *KEK) *Box { return &Box{kek: kek} }
+func NewBox(kek *KEK) *Box {
+	b := &Box{}
+	b.kek.Store(kek)
+	return b
+}
+
+// KEK is the key-encryption key with all that opens beside it.
+func (b *Box) KEK() *KEK { return b.kek.Load() }
+
+// Learn lets another key-encryption key, in the form of Export, open from now
+// on. It wraps only what Rewrap is told to.
+func (b *Box) Learn(exported string) (fingerprint string, err error) {
+	key, err := parseKEK(exported)
+	if err != nil {
+		return "", fmt.Errorf("learn key-encryption key: %w", err)
+	}
+	for {
+		old := b.kek.Load()
+		if b.kek.CompareAndSwap(old, old.with(key)) {
+			return key.fingerprint(), nil
+		}
+	}
+}
 
 // NewDataKey makes a data key and returns it wrapped, ready to be committed.
 func (b *Box) NewDataKey(cluster string) (wrapped []byte, err error) {
@@ -54,20 +76,20 @@ func (b *Box) NewDataKey(cluster string) (wrapped []byte, err error) {
 	if _, err := rand.Read(dek[:]); err != nil {
 		return nil, fmt.Errorf("make data key: %w", err)
 	}
-	return b.kek.wrap(cluster, dek)
+	return b.kek.Load().keys[0].wrap(cluster, dek)
 }
 
 // Install takes a wrapped data key into use: what is sealed from now on is
-// sealed under it. rewrapped is not nil when the key had been wrapped with an
-// older KEK; committing it lets go of that one.
-func (b *Box) Install(cluster string, wrapped []byte) (rewrapped []byte, err error) {
-	dek, current, err := b.kek.unwrap(cluster, wrapped)
+// sealed under it. with is the fingerprint of the key-encryption key that
+// opened it.
+func (b *Box) Install(cluster string, wrapped []byte) (with string, err error) {
+	dek, with, err := b.kek.Load().unwrap(cluster, wrapped)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	g, err := gcm(dek)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	sum := sha256.Sum256(dek[:])
 	next := &keySet{newest: keyID(sum[:idSize]), gcms: map[keyID]cipher.AEAD{}}
@@ -76,10 +98,22 @@ func (b *Box) Install(cluster string, wrapped []byte) (rewrapped []byte, err err
 	}
 	next.gcms[next.newest] = g
 	b.keys.Store(next)
-	if current {
-		return nil, nil
+	return with, nil
+}
+
+// Rewrap is a data key wrapped anew, with the key-encryption key of a
+// fingerprint; both keys must be held.
+func (b *Box) Rewrap(cluster string, wrapped []byte, fingerprint string) ([]byte, error) {
+	kek := b.kek.Load()
+	key, ok := kek.find(fingerprint)
+	if !ok {
+		return nil, fmt.Errorf("wrap data key with %s: %w", fingerprint, ErrWrongKEK)
 	}
-	return b.kek.wrap(cluster, dek)
+	dek, _, err := kek.unwrap(cluster, wrapped)
+	if err != nil {
+		return nil, err
+	}
+	return key.wrap(cluster, dek)
 }
 
 // Ready reports whether a data key is known.

@@ -122,21 +122,64 @@ func TestNodeMakesItsOwnKEKAndKeepsIt(t *testing.T) {
 
 	again, err := secret.LoadKEK("", dir)
 	require.NoError(t, err)
-	rewrapped, err := secret.NewBox(again).Install("c", wrapped)
+	with, err := secret.NewBox(again).Install("c", wrapped)
 	require.NoError(t, err)
-	require.Nil(t, rewrapped)
+	require.Equal(t, again.Fingerprint(), with)
 
-	// The operator gives a key later: the old data key opens, and is handed back
-	// wrapped with the new one.
+	// The operator gives a key later: the old data key opens, and can be wrapped
+	// with the new one.
 	given, err := secret.LoadKEK("salt", dir)
 	require.NoError(t, err)
-	rewrapped, err = secret.NewBox(given).Install("c", wrapped)
+	box := secret.NewBox(given)
+	with, err = box.Install("c", wrapped)
 	require.NoError(t, err)
-	require.NotNil(t, rewrapped)
+	require.NotEqual(t, given.Fingerprint(), with)
+	rewrapped, err := box.Rewrap("c", wrapped, given.Fingerprint())
+	require.NoError(t, err)
 	alone, err := secret.KEKFromText("salt")
 	require.NoError(t, err)
 	_, err = secret.NewBox(alone).Install("c", rewrapped)
 	require.NoError(t, err)
+}
+
+func TestKeyFileTakesFurtherKeysAndLetsThemGo(t *testing.T) {
+	dir := t.TempDir()
+	own, err := secret.LoadKEK("", dir)
+	require.NoError(t, err)
+	fresh, err := secret.KEKFromText("fresh")
+	require.NoError(t, err)
+	exported := fresh.Export(fresh.Fingerprint())
+	require.Empty(t, own.Export(fresh.Fingerprint()), "a key that is not held")
+
+	wrapped, err := secret.NewBox(own).NewDataKey("c")
+	require.NoError(t, err)
+	box := secret.NewBox(own)
+	_, err = box.Rewrap("c", wrapped, fresh.Fingerprint())
+	require.ErrorIs(t, err, secret.ErrWrongKEK)
+	learned, err := box.Learn(exported)
+	require.NoError(t, err)
+	require.Equal(t, fresh.Fingerprint(), learned)
+	again, err := box.Rewrap("c", wrapped, learned)
+	require.NoError(t, err)
+
+	require.NoError(t, secret.StoreKEK(dir, exported))
+	both, err := secret.LoadKEK("", dir)
+	require.NoError(t, err)
+	require.Equal(t, fresh.Fingerprint(), both.Fingerprint(), "the newest wraps")
+	for _, w := range [][]byte{wrapped, again} {
+		_, err = secret.NewBox(both).Install("c", w)
+		require.NoError(t, err)
+	}
+	require.NoError(t, secret.ForgetKEKs(dir, []string{own.Fingerprint()}))
+	one, err := secret.LoadKEK("", dir)
+	require.NoError(t, err)
+	_, err = secret.NewBox(one).Install("c", wrapped)
+	require.ErrorIs(t, err, secret.ErrWrongKEK)
+	require.NoError(t, secret.ForgetKEKs(dir, []string{fresh.Fingerprint()}))
+	_, err = secret.LoadKEK("", dir)
+	require.NoError(t, err, "the last key stays")
+	_, err = box.Learn("short")
+	require.Error(t, err)
 }
 
 func TestKEKFileMustBePrivateAndWhole(t *testing.T) {
