@@ -77,7 +77,7 @@ func (c *section) Choice(name string, into *string, words ...string) {
 		return
 	}
 	for _, w := range words {
-		if v.kind == kindText && v.text == w {
+		if v.kind < kindList && v.text == w { // a choice may look like a number
 			*into = w
 			return
 		}

@@ -148,6 +148,11 @@ type TollgateSettings struct {
 	Providers        []OpenAIRow `json:"providers,omitempty"`        // further OpenAI-compatible rows
 	MaxRequestBytes  int64       `json:"max_request_bytes,omitempty"`
 	MaxResponseBytes int64       `json:"max_response_bytes,omitempty"`
+	PreferRegion     string      `json:"raft_prefer_region,omitempty"`      // where the leader should be
+	Voters           string      `json:"raft_voters,omitempty"`             // auto (default), 1, 3, 5
+	RaftProfile      string      `json:"raft_profile,omitempty"`            // auto (default), lan, wan, far
+	AutoUpgradeAfter float64     `json:"raft_auto_upgrade_after,omitempty"` // seconds; 0 = 600
+	StaleAfter       float64     `json:"stale_after,omitempty"`             // seconds without a leader after which calls are refused; 0 = never
 	Raw              Params      `json:"raw,omitempty"`
 }
 
