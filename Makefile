@@ -3,14 +3,15 @@ GO      ?= go
 DATA    ?= data
 CONFIG  ?= config/config.yaml
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMPOSE ?= $(shell command -v docker-compose >/dev/null 2>&1 && echo docker-compose || echo docker compose)
 LDFLAGS  = -s -w -X tollgate/node/cli.Version=$(VERSION)
 
-.PHONY: help build run test unit race e2e readme bench fuzz lint fmt vet tidy setup ci
+.PHONY: help build run test unit race e2e readme bench fuzz lint fmt vet tidy setup ci docker cluster-up cluster-down
 # The steps of test follow each other also under make -j.
 .NOTPARALLEL:
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 build: ## build bin/tollgate, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -pgo bench/node.pgo -ldflags '$(LDFLAGS)' -o bin/tollgate .
@@ -52,5 +53,17 @@ vet:
 
 tidy: ## go.mod and go.sum as the imports need them
 	$(GO) mod tidy
+
+docker: ## build the image tollgate:latest
+	docker build --build-arg VERSION=$(VERSION) $(if $(BUILD_IMAGE),--build-arg BUILD_IMAGE=$(BUILD_IMAGE)) -t $(or $(TOLLGATE_IMAGE),tollgate:latest) .
+
+cluster-up: .env ## three nodes in three regions, PostgreSQL and nginx on :4000, in containers
+	$(COMPOSE) -f docker-compose.cluster.yml up -d
+
+cluster-down: ## stop and remove the containers of cluster-up; volumes stay
+	$(COMPOSE) -f docker-compose.cluster.yml down
+
+.env:
+	cp .env.example .env
 
 ci: test ## what CI runs
