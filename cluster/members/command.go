@@ -17,8 +17,8 @@ type Op string
 
 // The operations.
 const (
-	// OpFound brings the certificate authority and the first gossip key. It is
-	// refused when there is one.
+	// OpFound brings the certificate authority, the first gossip key, the feature
+	// level and the founder. It is refused when there is an authority.
 	OpFound Op = "found"
 	// OpAdmit takes a node in, using up one use of a token in the same step.
 	OpAdmit Op = "admit"
@@ -44,15 +44,22 @@ const (
 // Command is the payload, as JSON. Which fields count follows from Op.
 type Command struct {
 	Op      Op         `json:"op"`
-	Node    *Node      `json:"node,omitempty"`     // admit, start, renew
+	Node    *Node      `json:"node,omitempty"`     // found, admit, start, renew
 	ID      string     `json:"id,omitempty"`       // remove, revoke: what; key_use, key_remove: which key
 	TokenID string     `json:"token_id,omitempty"` // admit: the token used, "" when the cluster secret vouched
 	Token   *Token     `json:"token,omitempty"`
 	CA      *CA        `json:"ca,omitempty"`
-	Key     *GossipKey `json:"key,omitempty"` // found, key_install
-	Feature uint32     `json:"feature,omitempty"`
-	Why     string     `json:"why,omitempty"` // remove: left or forgotten
+	Key     *GossipKey `json:"key,omitempty"`     // found, key_install
+	Feature uint32     `json:"feature,omitempty"` // found, feature
+	// Replaces makes an admission take over the id of a member that is gone and
+	// has lost its key: the KeySum that is registered, or NoKey. Without it an id
+	// is admitted once.
+	Replaces string `json:"replaces,omitempty"`
+	Why      string `json:"why,omitempty"` // remove: left or forgotten
 }
+
+// NoKey in Replaces stands for a member that has no key registered.
+const NoKey = "none"
 
 // Role is what a node is for.
 type Role string
@@ -80,6 +87,7 @@ type Node struct {
 	KeySum      string    `json:"key_sum,omitempty"` // SHA-256 of its public key, hex
 	Serial      string    `json:"serial,omitempty"`  // of its newest certificate
 	NotAfter    time.Time `json:"not_after,omitzero"`
+	TokenID     string    `json:"token_id,omitempty"`   // that its admission used: makes a retry harmless
 	AdmittedAt  time.Time `json:"admitted_at,omitzero"` // by the state's clock
 	StartedAt   time.Time `json:"started_at,omitzero"`
 }
@@ -92,6 +100,7 @@ type Token struct {
 	Uses      int       `json:"uses"` // left
 	Expires   time.Time `json:"expires"`
 	By        string    `json:"by,omitempty"`
+	Revoked   bool      `json:"revoked,omitempty"` // kept a while, so that its use is told what happened
 }
 
 // CA is the cluster's certificate authority.
@@ -117,6 +126,8 @@ const (
 	CodeTokenUnknown Code = "token_unknown"
 	CodeTokenUsed    Code = "token_used"
 	CodeTokenExpired Code = "token_expired"
+	CodeTokenRevoked Code = "token_revoked"
+	CodeRemoved      Code = "removed" // the node left or was forgotten; its id is spent
 	CodeWrongRole    Code = "wrong_role"
 	CodeKeyInUse     Code = "key_in_use"
 	CodeUnknownKey   Code = "unknown_key"
