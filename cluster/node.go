@@ -125,6 +125,7 @@ type Node struct {
 	raft  *raft.Raft
 	fsm   *fsm.FSM
 	store *raftlog.Store
+	snaps raft.SnapshotStore
 	trans Transport
 	keys  *dataKeys
 
@@ -169,6 +170,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return fmt.Errorf("open snapshots: %w", err)
 	}
+	n.snaps = snaps
 	cached, err := raft.NewLogCache(logCached, n.store)
 	if err != nil {
 		return err
