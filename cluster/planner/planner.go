@@ -171,9 +171,10 @@ func replaceLost(v *view) (Change, bool) {
 	case !odd && len(v.voters) < v.desired && len(spares) > 0:
 		n := v.best(spares)
 		return Change{Promote, n.ID, fmt.Sprintf("it replaces %s: %s", lost.ID, why)}, true
-	case odd && lost.Member && len(spares) == 0 && len(v.voters) <= v.desired:
+	case odd && lost.Member && len(spares) == 0 && len(v.voters) <= v.desired && !v.departed():
 		// Nobody could take the vote: fewer voters would tolerate no more losses,
-		// and the voter may come back.
+		// and the voter may come back. But a vote that somebody took along when
+		// leaving can only be given up when the silent one is not needed.
 		return Change{}, false
 	case !v.safeWithout(lost):
 		return Change{}, false

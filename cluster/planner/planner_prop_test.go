@@ -215,7 +215,7 @@ func checkRest(rt *rapid.T, w *world) {
 	draining := false
 	for _, n := range w.in.Nodes {
 		if !n.Member && !n.Leader {
-			rt.Errorf("%s is no member and still in raft; changes %v", n.ID, w.changes)
+			rt.Errorf("%s is no member and still in raft; changes %v, nodes %+v", n.ID, w.changes, w.in.Nodes)
 		}
 		if w.up[n.ID] && n.Member && (n.Voter || !n.Draining) {
 			able++

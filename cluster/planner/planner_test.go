@@ -119,6 +119,7 @@ func TestPlan(t *testing.T) {
 		"what is no member is removed from raft":    {and(node("d", "ap", taken, silent(time.Hour))), want{planner.Remove, "d"}},
 		"a voter that is no member loses its vote":  {input(node("a", "eu", leader), node("b", "us", voter), node("c", "ap", voter, taken)), want{planner.Demote, "c"}},
 		"a removed voter is replaced":               {input(node("a", "eu", leader), node("b", "us", voter), node("c", "ap", taken), node("d", "ap")), want{planner.Remove, "c"}},
+		"who left goes even if one is dead":         {input(node("a", "eu", leader), node("b", "us", voter, silent(time.Hour)), node("c", "ap", voter, taken), node("d", "ap", draining), node("e", "us", draining)), want{planner.Demote, "b"}},
 		"a draining leader hands over":              {input(node("a", "eu", leader, draining), node("b", "us", voter, lag(2000)), node("c", "ap", voter)), want{planner.Transfer, "c"}},
 		"a removed leader hands over":               {input(node("a", "eu", leader, taken), node("b", "us", voter, since(2*time.Hour)), node("c", "us", voter), node("d", "ap")), want{planner.Transfer, "b"}},
 		"a draining leader spares the witness":      {input(node("a", "eu", leader, draining), node("b", "us", voter, witness), node("c", "ap", voter)), want{planner.Transfer, "c"}},

@@ -118,6 +118,11 @@ func (v *view) lost() (*Node, string) {
 	return lost, "it has been silent for long"
 }
 
+// departed reports whether somebody votes who is no member any more.
+func (v *view) departed() bool {
+	return slices.ContainsFunc(v.voters, func(n *Node) bool { return !n.Member && !n.Leader })
+}
+
 // safeWithout reports whether the voters left are a majority of themselves.
 func (v *view) safeWithout(n *Node) bool {
 	healthy := v.healthy
