@@ -4,6 +4,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,6 +19,9 @@ func TestThePageOfRoutesNamesEveryRoute(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z]+) (/[^` ]*)`(?:, `(/[^` ]+)`)*").FindAllString(string(raw), -1) {
 		method := regexp.MustCompile("`([A-Z]+) ").FindStringSubmatch(m)[1]
 		for _, path := range regexp.MustCompile("[` ](/[^`]*)`").FindAllStringSubmatch(m, -1) {
+			if strings.HasPrefix(path[1], "/cluster/") { // the operators' API has a test of its own
+				continue
+			}
 			documented = append(documented, method+" "+path[1])
 		}
 	}
