@@ -23,7 +23,7 @@ func modelDenied(who string, allowed []string, tried string, compatOld bool) *re
 		status = 401
 	}
 	return refusal.New(status, who+"_model_access_denied", "model",
-		who+" not allowed to access model. This "+who+" can only access models="+pythonList(allowed)+". Tried to access "+tried)
+		who+" not allowed to access model. This "+who+" can only access models="+pythonList(allowed)+". Tried to access "+tried).Lift()
 }
 
 // pythonList shows names as LiteLLM's messages do: ['a', 'b'].
@@ -55,7 +55,7 @@ func (p *Principal) MayUseModelOfOwners(s *state.Snapshot, name string, compatOl
 	if p.Team != nil {
 		if p.Team.Blocked {
 			return refusal.New(401, "auth_error", refusal.None, "Authentication Error, Team="+p.Team.ID+
-				" is blocked. Update via `/team/unblock` if you're an admin.")
+				" is blocked. Update via `/team/unblock` if you're an admin.").Lift()
 		}
 		if !p.listAllows(s, p.Team.Models, name, nil) {
 			return modelDenied("team", p.Team.Models, name, compatOld)
@@ -69,7 +69,7 @@ func (p *Principal) MayUseModelOfOwners(s *state.Snapshot, name string, compatOl
 		for _, m := range p.User.Models {
 			if m == NoModels {
 				return refusal.New(401, "key_model_access_denied", "model",
-					"User not allowed to access model. No default model access, only team models allowed. Tried to access "+name)
+					"User not allowed to access model. No default model access, only team models allowed. Tried to access "+name).Lift()
 			}
 		}
 		if !p.listAllows(s, p.User.Models, name, nil) {

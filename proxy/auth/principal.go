@@ -81,13 +81,14 @@ func Identify(s *state.Snapshot, masterHash string, key []byte, now time.Time, c
 		if compatOld {
 			msg = "Authentication Error, " + msg
 		}
-		return Principal{}, refusal.New(401, "auth_error", refusal.None, msg)
+		// It may be a master key that was set elsewhere a moment ago.
+		return Principal{}, refusal.New(401, "auth_error", refusal.None, msg).Lift()
 	}
 	k, ok := s.KeyFor(string(text[:]), now)
 	if !ok {
 		return Principal{}, refusal.New(401, "token_not_found_in_db", "key", fmt.Sprintf(
 			"Authentication Error, Invalid proxy server token passed. Received API Key = %s, Key Hash (Token) =%s. Unable to find token in cache or `LiteLLM_VerificationTokenTable`",
-			Abbreviated(key), text[:]))
+			Abbreviated(key), text[:])).Lift()
 	}
 	return OfKey(s, k)
 }
@@ -97,7 +98,7 @@ func OfKey(s *state.Snapshot, k *model.Key) (Principal, *refusal.Refusal) {
 	p := Principal{Key: k, Role: RoleInternal}
 	if k.Blocked {
 		return p, refusal.New(401, "auth_error", refusal.None,
-			"Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin.")
+			"Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin.").Lift()
 	}
 	if k.UserID != "" {
 		if u, ok := s.Users.Get(k.UserID); ok {
@@ -107,7 +108,7 @@ func OfKey(s *state.Snapshot, k *model.Key) (Principal, *refusal.Refusal) {
 			}
 			if u.Blocked {
 				return p, refusal.New(401, "auth_error", refusal.None,
-					"Authentication Error, User="+u.ID+" is deactivated. An admin can reactivate the user.")
+					"Authentication Error, User="+u.ID+" is deactivated. An admin can reactivate the user.").Lift()
 			}
 		}
 	}
@@ -144,5 +145,5 @@ func (p *Principal) Expired(now time.Time) *refusal.Refusal {
 	const layout = "2006-01-02 15:04:05.000000-07:00"
 	return refusal.New(401, "expired_key", p.Key.Name, fmt.Sprintf(
 		"Authentication Error - Expired Key. Key Expiry time %s and current time %s",
-		p.Key.Expires.UTC().Format(layout), now.UTC().Format(layout)))
+		p.Key.Expires.UTC().Format(layout), now.UTC().Format(layout))).Lift()
 }

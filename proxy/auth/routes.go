@@ -54,9 +54,15 @@ func (p *Principal) MayCallRoute(path string, readOnly bool) *refusal.Refusal {
 	route := NormalizeRoute(path)
 	if p.Key != nil && len(p.Key.AllowedRoutes) > 0 && !routeListed(p.Key.AllowedRoutes, path, route) {
 		return refusal.New(403, "auth_error", refusal.None, "Authentication Error, Virtual key is not allowed to call this route. Only allowed to call routes: "+
-			pythonList(p.Key.AllowedRoutes)+". Tried to call route: "+path)
+			pythonList(p.Key.AllowedRoutes)+". Tried to call route: "+path).Lift()
 	}
-	if p.Admin() || p.Public || IsLLMRoute(route) || matchAny(selfRoutes, route) {
+	if p.Admin() {
+		return nil
+	}
+	if operators(path) {
+		return onlyAdmins(p, path)
+	}
+	if p.Public || IsLLMRoute(route) || matchAny(selfRoutes, route) {
 		return nil
 	}
 	switch p.Role {
@@ -76,8 +82,17 @@ func (p *Principal) MayCallRoute(path string, readOnly bool) *refusal.Refusal {
 	if p.Key != nil && permits(p.Key.Permissions, "get_spend_routes") && matchAny(routeGroups["spend_tracking_routes"], route) {
 		return nil
 	}
+	return onlyAdmins(p, path)
+}
+
+// operators reports whether a path is of the operators' API. It shows and
+// changes the cluster itself: reading it is no lesser right, and no
+// public_routes open it.
+func operators(path string) bool { return path == "/cluster" || strings.HasPrefix(path, "/cluster/") }
+
+func onlyAdmins(p *Principal, path string) *refusal.Refusal {
 	return refusal.New(403, "auth_error", refusal.None, "Authentication Error, Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route="+
-		path+". Your role="+p.Role+". Your user_id="+p.UserID())
+		path+". Your role="+p.Role+". Your user_id="+p.UserID()).Lift()
 }
 
 // ProxyAllows checks a path against the gateway's own lists: allowed_routes
@@ -85,10 +100,10 @@ func (p *Principal) MayCallRoute(path string, readOnly bool) *refusal.Refusal {
 func (p *Principal) ProxyAllows(path string, allowed, adminOnly []string) *refusal.Refusal {
 	route := NormalizeRoute(path)
 	if len(allowed) > 0 && !routeListed(allowed, path, route) {
-		return refusal.New(403, "auth_error", refusal.None, "Authentication Error, Route "+path+" is not allowed on this gateway (general_settings.allowed_routes).")
+		return refusal.New(403, "auth_error", refusal.None, "Authentication Error, Route "+path+" is not allowed on this gateway (general_settings.allowed_routes).").Lift()
 	}
 	if len(adminOnly) > 0 && !p.Admin() && routeListed(adminOnly, path, route) {
-		return refusal.New(403, "auth_error", refusal.None, "Authentication Error, Route "+path+" is for proxy admins only (general_settings.admin_only_routes).")
+		return refusal.New(403, "auth_error", refusal.None, "Authentication Error, Route "+path+" is for proxy admins only (general_settings.admin_only_routes).").Lift()
 	}
 	return nil
 }

@@ -77,13 +77,7 @@ func (c *call) release() {
 		c.reservation.Release()
 	}
 	c.thisCall = thisCall{}
-	c.body.Reset()
-	c.fields.Reset()
-	clear(c.ask.Rates)
-	clear(c.ask.Budgets)
-	clear(c.charges)
-	c.ask = admit.Ask{Rates: c.ask.Rates[:0], Budgets: c.ask.Budgets[:0]}
-	c.charges = c.charges[:0]
+	c.forget()
 	if cap(c.merged) > keepMerged {
 		c.merged = nil // one large body must not pin its memory
 	}
@@ -97,6 +91,17 @@ func (c *call) release() {
 	default:
 	}
 	h.pool.Put(c)
+}
+
+// forget empties what was read of the request and asked of the limits.
+func (c *call) forget() {
+	c.body.Reset()
+	c.fields.Reset()
+	clear(c.ask.Rates)
+	clear(c.ask.Budgets)
+	clear(c.charges)
+	c.ask = admit.Ask{Rates: c.ask.Rates[:0], Budgets: c.ask.Budgets[:0]}
+	c.charges = c.charges[:0]
 }
 
 // keepMerged is the largest body buffer that a pooled call keeps.

@@ -27,6 +27,9 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx, in Incoming) *refusal.Refusal 
 	c.identify()
 	h.inFlight.Add(1)
 	ref := c.walk(in)
+	if ref != nil && ref.Liftable && in.Newer != nil {
+		ref = c.walkAnew(in, ref)
+	}
 	if ref == nil && c.unbooked {
 		ref = refusal.Unavailable("ledger_unavailable", "The answer could not be recorded and was withheld.", time.Second)
 	}
@@ -50,6 +53,10 @@ type Incoming struct {
 	Body      []byte
 	PathModel string
 	Conn      Connection
+	// Newer is asked before a refusal is given that newer state could lift: the
+	// snapshot and caller to judge the call by once more, nil when there is no
+	// newer one, or what is answered instead. Nil: nobody has newer state.
+	Newer func(ctx *fasthttp.RequestCtx) (*state.Snapshot, auth.Principal, *refusal.Refusal)
 	// Count asks only how many tokens the input has: nothing is sent, reserved
 	// or booked.
 	Count bool
@@ -100,13 +107,29 @@ func (c *call) walk(in Incoming) *refusal.Refusal {
 	return c.run()
 }
 
+// walkAnew takes the whole walk once more by newer state, if there is any. The
+// first came to a refusal before anything was reserved, sent or written.
+func (c *call) walkAnew(in Incoming, ref *refusal.Refusal) *refusal.Refusal {
+	snap, p, instead := in.Newer(c.ctx)
+	switch {
+	case instead != nil:
+		return instead
+	case snap == nil:
+		return ref
+	}
+	c.forget()
+	c.snap, c.principal = snap, p
+	c.req, c.plan, c.growing = request{}, route.Plan{}, false
+	return c.walk(in)
+}
+
 // authorize is LiteLLM's order: end user blocked, key's models, expiry, owners.
 func (c *call) authorize() *refusal.Refusal {
 	old := c.compatOld()
 	if c.req.endUser != "" {
 		if e, ok := c.snap.EndUsers.Get(c.req.endUser); ok && e.Blocked {
 			return refusal.New(401, "auth_error", refusal.None, "Authentication Error, End user="+e.ID+
-				" is blocked. Update via `/customer/unblock` if you're an admin.")
+				" is blocked. Update via `/customer/unblock` if you're an admin.").Lift()
 		}
 	}
 	p := &c.principal
@@ -149,7 +172,7 @@ func (c *call) makePlan() *refusal.Refusal {
 			typ = refusal.None
 		}
 		return refusal.New(400, typ, "", "{'error': '"+c.routeName()+": Invalid model name passed in model="+c.req.model+
-			". Call `/v1/models` to view available models for your key.'}")
+			". Call `/v1/models` to view available models for your key.'}").Lift()
 	}
 	plan.Name = c.req.model
 	c.plan = plan
@@ -191,7 +214,7 @@ func (c *call) admitCall() *refusal.Refusal {
 		worst, priced := c.plan.Worst(in, out)
 		if !priced && (c.snap.Routing.Config.Tollgate.Unpriced == "reject" || hard(ask.Budgets)) {
 			return refusal.New(400, "invalid_request_error", "model", "Model "+c.req.model+
-				" has no price, and the caller has a budget: set input_cost_per_token and output_cost_per_token on the deployment, or `unpriced: flag` and a soft budget.")
+				" has no price, and the caller has a budget: set input_cost_per_token and output_cost_per_token on the deployment, or `unpriced: flag` and a soft budget.").Lift()
 		}
 		ask.Max = worst
 		if c.unstated() && c.snap.Routing.Config.Tollgate.Unbounded == "reject" {

@@ -57,7 +57,7 @@ func (c *call) budgetRefusal(no *admit.Refusal) *refusal.Refusal {
 	if !no.Resets.IsZero() {
 		msg += ". Resets at: " + stamp(no.Resets)
 	}
-	r := refusal.New(status, "budget_exceeded", "", msg)
+	r := refusal.New(status, "budget_exceeded", "", msg).Lift()
 	r.Class = "BudgetExceededError"
 	// Waiting does not help before the window ends: clients must not retry.
 	return r.With("x-should-retry", "false")

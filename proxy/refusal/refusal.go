@@ -20,6 +20,10 @@ type Refusal struct {
 	Header  [][2]string
 	// Provider is set when the failure is an upstream's, for the ledger.
 	Class string
+	// Liftable says that state newer than this node's could turn the answer:
+	// the key made, the budget raised on another node a moment ago. Such a
+	// refusal is given only when newer state has been asked for.
+	Liftable bool
 }
 
 // None is the text that LiteLLM's auth layer sends for an unknown parameter.
@@ -45,6 +49,18 @@ func (r *Refusal) CodeText() string {
 func (r *Refusal) With(name, value string) *Refusal {
 	r.Header = append(r.Header, [2]string{name, value})
 	return r
+}
+
+// Lift marks a refusal that newer state could turn, and returns r.
+func (r *Refusal) Lift() *Refusal {
+	r.Liftable = true
+	return r
+}
+
+// StateBehind is the answer when this node could not find out in time whether
+// newer state would let the caller in.
+func StateBehind() *Refusal {
+	return Unavailable("state_behind", "This node could not make sure that it knows the newest keys and settings. Nothing was done; try again.", time.Second)
 }
 
 // Unavailable is a fault of ours: 503, when to try again, and a code that says

@@ -13,7 +13,9 @@ type Conn interface {
 }
 
 // Watched makes the connections of a listener watched ones.
-func Watched(ln net.Listener) net.Listener { return watchedListener{ln} }
+func Watched(ln net.Listener) net.Listener {
+	return &watchedListener{Listener: ln, open: &connections{}}
+}
 
 // DecodeBody undoes a request body's content coding.
 var DecodeBody = decodeBody

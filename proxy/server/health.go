@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttpadaptor"
 
+	"tollgate/config/state"
 	"tollgate/proxy/auth"
 	"tollgate/proxy/refusal"
 )
@@ -59,10 +61,20 @@ func (s *Server) home(ctx *fasthttp.RequestCtx) {
 Keys: <code>POST /key/generate</code>.</p></html>`)
 }
 
+var errDraining = errors.New("draining")
+
+// ready returns nil, or why balancers should send nothing here.
+func (s *Server) ready() error {
+	if s.drain.on() {
+		return errDraining
+	}
+	return s.Readiness.Ready()
+}
+
 // readiness is 200 exactly when this node may take traffic.
 func (s *Server) readiness(ctx *fasthttp.RequestCtx) {
 	facts := s.Readiness.Facts()
-	if err := s.Readiness.Ready(); err != nil {
+	if err := s.ready(); err != nil {
 		ctx.SetStatusCode(503)
 		writeJSON(ctx, map[string]any{"detail": "Service Unhealthy (" + err.Error() + ")"})
 		return
@@ -74,21 +86,22 @@ func (s *Server) readiness(ctx *fasthttp.RequestCtx) {
 // health without a key is a cheap status; with a key it asks every model, as
 // LiteLLM does.
 func (s *Server) health(ctx *fasthttp.RequestCtx) {
-	snap := s.State.State()
 	if _, none := auth.Credential(&ctx.Request.Header, ""); none != nil {
 		facts := s.Readiness.Facts()
 		facts["status"] = "healthy"
-		if err := s.Readiness.Ready(); err != nil {
+		if err := s.ready(); err != nil {
 			facts["status"], facts["reason"] = "unhealthy", err.Error()
 			ctx.SetStatusCode(503)
 		}
 		writeJSON(ctx, facts)
 		return
 	}
-	p, ref := s.identify(ctx, snap, "/health")
-	if ref == nil {
-		ref = p.MayCallRoute("/health", true)
-	}
+	var snap *state.Snapshot
+	ref := s.judged(ctx, func() *refusal.Refusal {
+		snap = s.State.State()
+		_, ref := s.caller(ctx, snap, "/health")
+		return ref
+	})
 	if ref == nil && snap.Routing == nil {
 		ref = refusal.Unavailable("no_config", "This node has no configuration yet.", time.Second)
 	}
@@ -105,7 +118,11 @@ func (s *Server) health(ctx *fasthttp.RequestCtx) {
 func (s *Server) serveMetrics(ctx *fasthttp.RequestCtx) {
 	snap := s.State.State()
 	if r := snap.Routing; r != nil && r.Config.LiteLLM.RequireMetricsAuth {
-		if _, ref := s.identify(ctx, snap, "/metrics"); ref != nil {
+		ref := s.judged(ctx, func() *refusal.Refusal {
+			_, ref := s.identify(ctx, s.State.State(), "/metrics")
+			return ref
+		})
+		if ref != nil {
 			s.refuse(ctx, ref)
 			return
 		}

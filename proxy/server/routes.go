@@ -17,6 +17,13 @@ import (
 
 // serve routes one request. Routes are few and fixed: a switch is the router.
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
+	s.route(ctx)
+	if s.drain.on() { // asked last: the answer, also of a stream, leaves after this
+		ctx.SetConnectionClose()
+	}
+}
+
+func (s *Server) route(ctx *fasthttp.RequestCtx) {
 	if len(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)) > 0 && crossOrigin(ctx) {
 		return
 	}
@@ -95,21 +102,25 @@ var azureSuffixes = []struct {
 // modelCall serves one of the model routes.
 func (s *Server) modelCall(ctx *fasthttp.RequestCtx, op provider.Op, pathModel, path string) {
 	start := s.Clock.Now()
+	s.drain.note()
 	if !ctx.IsPost() {
 		s.methodNotAllowed(ctx, "POST")
 		return
 	}
-	snap := s.State.State()
-	p, ref := s.identify(ctx, snap, path)
-	if ref == nil {
-		ref = p.MayCallRoute(path, false)
+	snap, newer := s.State.State(), s.newer
+	p, ref := s.caller(ctx, snap, path)
+	if ref != nil && ref.Liftable && newer != nil {
+		if fresh, who, why := newer(ctx); fresh != nil || why != nil {
+			snap, p, ref = fresh, who, why
+		}
+		newer = nil // what is refused after that is refused by the newest state
 	}
 	var body []byte
 	if ref == nil {
 		body, ref = decodeBody(ctx, s.bodyLimit())
 	}
 	if ref == nil {
-		in := call.Incoming{Op: op, Start: start, Snapshot: snap, Principal: p, Body: body, PathModel: pathModel, Count: strings.HasSuffix(path, "/count_tokens")}
+		in := call.Incoming{Op: op, Start: start, Snapshot: snap, Principal: p, Body: body, PathModel: pathModel, Newer: newer, Count: strings.HasSuffix(path, "/count_tokens")}
 		if c, ok := ctx.Conn().(*watchedConn); ok {
 			in.Conn = c
 		}
@@ -123,11 +134,8 @@ func (s *Server) modelCall(ctx *fasthttp.RequestCtx, op provider.Op, pathModel, 
 
 // identify finds out who calls. On a public route a caller may go without a key.
 func (s *Server) identify(ctx *fasthttp.RequestCtx, snap *state.Snapshot, path string) (auth.Principal, *refusal.Refusal) {
-	custom, old := "", false
-	if r := snap.Routing; r != nil {
-		custom, old = r.Config.General.KeyHeaderName, r.Config.Tollgate.CompatErrors == "old"
-	}
-	key, ref := auth.Credential(&ctx.Request.Header, custom)
+	old := snap.Routing != nil && snap.Routing.Config.Tollgate.CompatErrors == "old"
+	key, ref := s.credential(ctx, snap)
 	if ref != nil {
 		if publicRouteListed(snap, path) {
 			return auth.Principal{Public: true}, nil
@@ -137,6 +145,24 @@ func (s *Server) identify(ctx *fasthttp.RequestCtx, snap *state.Snapshot, path s
 	p, ref := auth.Identify(snap, s.MasterHash(), key, s.Clock.Now(), old)
 	if r := snap.Routing; ref == nil && r != nil {
 		ref = p.ProxyAllows(path, r.Config.General.AllowedRoutes, r.Config.General.AdminOnlyRoutes)
+	}
+	return p, ref
+}
+
+// credential is the key that the request carries.
+func (s *Server) credential(ctx *fasthttp.RequestCtx, snap *state.Snapshot) ([]byte, *refusal.Refusal) {
+	custom := ""
+	if r := snap.Routing; r != nil {
+		custom = r.Config.General.KeyHeaderName
+	}
+	return auth.Credential(&ctx.Request.Header, custom)
+}
+
+// caller finds out who calls, and whether it may call this route.
+func (s *Server) caller(ctx *fasthttp.RequestCtx, snap *state.Snapshot, path string) (auth.Principal, *refusal.Refusal) {
+	p, ref := s.identify(ctx, snap, path)
+	if ref == nil {
+		ref = p.MayCallRoute(path, ctx.IsGet())
 	}
 	return p, ref
 }
@@ -155,8 +181,9 @@ func publicRouteListed(snap *state.Snapshot, path string) bool {
 
 // keyedRoute serves everything that needs a key but is no model call.
 func (s *Server) keyedRoute(ctx *fasthttp.RequestCtx, path string) {
+	s.drain.note()
 	models := path == "/v1/models" || path == "/models" || strings.HasPrefix(path, "/v1/models/") || strings.HasPrefix(path, "/models/")
-	allowed := s.Management.Methods(path)
+	room, allowed := s.roomOf(path)
 	if models {
 		allowed = []string{fasthttp.MethodGet}
 	}
@@ -168,24 +195,37 @@ func (s *Server) keyedRoute(ctx *fasthttp.RequestCtx, path string) {
 		s.methodNotAllowed(ctx, strings.Join(allowed, ", "))
 		return
 	}
-	snap := s.State.State()
-	p, ref := s.identify(ctx, snap, path)
-	if ref == nil {
-		ref = p.MayCallRoute(path, ctx.IsGet())
-	}
-	switch {
-	case ref != nil:
-	case models:
-		ref = s.listModels(ctx, snap, &p, path)
-	default:
-		if ref = p.Expired(s.Clock.Now()); ref == nil {
-			_, ref = s.Management.Handle(ctx, &p)
+	ref := s.judged(ctx, func() *refusal.Refusal {
+		snap := s.State.State()
+		p, ref := s.caller(ctx, snap, path)
+		switch {
+		case ref != nil:
+			return ref
+		case models:
+			return s.listModels(ctx, snap, &p, path)
 		}
-	}
+		if ref = p.Expired(s.Clock.Now()); ref == nil {
+			_, ref = room.Handle(ctx, &p)
+		}
+		return ref
+	})
 	if ref != nil {
 		s.refuse(ctx, ref)
 	}
 	s.requestIDs(ctx)
+}
+
+// roomOf finds who serves a path, and with which methods.
+func (s *Server) roomOf(path string) (Management, []string) {
+	if methods := s.Management.Methods(path); len(methods) > 0 {
+		return s.Management, methods
+	}
+	for _, m := range s.More {
+		if methods := m.Methods(path); len(methods) > 0 {
+			return m, methods
+		}
+	}
+	return nil, nil
 }
 
 // listModels is GET /v1/models and /v1/models/{id}: what this caller may call.
@@ -196,7 +236,7 @@ func (s *Server) listModels(ctx *fasthttp.RequestCtx, snap *state.Snapshot, p *a
 	names := p.Models(snap, snap.Routing.VisibleModels())
 	if id, ok := strings.CutPrefix(auth.NormalizeRoute(path), "/models/"); ok && id != "" {
 		if !listed(names, id) {
-			return refusal.New(404, "invalid_request_error", "model", "The model '"+id+"' does not exist or you do not have access to it.").With("x-should-retry", "false")
+			return refusal.New(404, "invalid_request_error", "model", "The model '"+id+"' does not exist or you do not have access to it.").With("x-should-retry", "false").Lift()
 		}
 		ctx.SetContentType("application/json")
 		ctx.SetBody(openai.AppendModel(nil, id))

@@ -43,11 +43,22 @@ type Deps struct {
 	MasterHash func() string
 	Calls      *call.Handler
 	Management Management
-	Readiness  Readiness
-	Gatherer   prometheus.Gatherer
-	Clock      unit.Clock
-	Logger     *slog.Logger
-	Version    string
+	// More are asked in turn where Management knows nothing of a path.
+	More      []Management
+	Readiness Readiness
+	// CatchUp brings this node to the newest state that concerns a key (by its
+	// hash, "" for a caller without one) and says whether that was newer than what
+	// it had. It is asked before a refusal that newer state could lift; an error
+	// means that nobody could tell in time. Nil: this node has all there is.
+	CatchUp func(ctx context.Context, keyHash string) (moved bool, err error)
+	// Notice is how long a node that stops goes on taking calls, so that whoever
+	// sends them can learn that it goes. Nil or 0: it is alone, nobody need look
+	// elsewhere.
+	Notice   func() time.Duration
+	Gatherer prometheus.Gatherer
+	Clock    unit.Clock
+	Logger   *slog.Logger
+	Version  string
 }
 
 // Bounds that protect the process. Nobody set them, so they are wide and
@@ -65,12 +76,19 @@ type Server struct {
 	Deps
 	http    *fasthttp.Server
 	metrics fasthttp.RequestHandler
+	open    connections
+	drain   draining
+	// newer is callerByNewer, nil when nobody has newer state.
+	newer func(*fasthttp.RequestCtx) (*state.Snapshot, auth.Principal, *refusal.Refusal)
 }
 
 // New makes a server; Run serves.
 func New(d Deps) *Server {
 	s := &Server{Deps: d}
 	s.metrics = metricsHandler(d.Gatherer)
+	if d.CatchUp != nil {
+		s.newer = s.callerByNewer
+	}
 	s.http = &fasthttp.Server{
 		Handler:                      s.serve,
 		ErrorHandler:                 s.malformed,
@@ -86,6 +104,7 @@ func New(d Deps) *Server {
 		MaxRequestBodySize:           maxBodyBytes,
 		DisablePreParseMultipartForm: true,
 		CloseOnShutdown:              true,
+		ConnState:                    stateOfConn,
 		Logger:                       quiet{},
 	}
 	return s
@@ -95,26 +114,6 @@ func New(d Deps) *Server {
 type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
-
-// Run serves ln until ctx ends, then lets calls in flight finish for at most
-// drain and closes the rest.
-func (s *Server) Run(ctx context.Context, ln net.Listener, drain time.Duration) error {
-	failed := make(chan error, 1)
-	go func() { failed <- s.http.Serve(watchedListener{ln}) }()
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
-	case <-ctx.Done():
-	}
-	limit, cancel := context.WithTimeout(context.Background(), drain)
-	defer cancel()
-	err := s.http.ShutdownWithContext(limit)
-	if errors.Is(err, context.DeadlineExceeded) {
-		s.Logger.Warn("calls cut at the end of the drain time", "in_flight", s.Calls.InFlight())
-		return nil
-	}
-	return err
-}
 
 // headerReceived gives a request the time its body may take: a sender slower
 // than the minimum rate is cut.

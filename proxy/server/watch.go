@@ -13,16 +13,24 @@ import (
 // watchedListener hands out connections that can tell, while a handler runs,
 // that the client has gone. fasthttp itself reads nothing then, and its
 // RequestCtx.Done fires only at shutdown.
-type watchedListener struct{ net.Listener }
+type watchedListener struct {
+	net.Listener
+	open   *connections
+	ending atomic.Bool // it takes only what waits already
+}
 
 // Accept wraps the connection. Below TLS it would see only ciphertext, so the
 // listener is wrapped above it.
-func (l watchedListener) Accept() (net.Conn, error) {
+func (l *watchedListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
+		if l.ending.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, io.EOF
+		}
 		return nil, err
 	}
-	w := &watchedConn{Conn: c, remote: c.RemoteAddr().String()}
+	w := &watchedConn{Conn: c, remote: c.RemoteAddr().String(), open: l.open}
+	l.open.add(w)
 	if host, _, err := net.SplitHostPort(w.remote); err == nil {
 		w.remote = host
 	}
@@ -42,6 +50,9 @@ type watchedConn struct {
 	epoch    uint64        // counts requests: a late Watch must not outlive its own
 	done     chan struct{} // closed when the watcher has returned
 	linger   atomic.Bool   // the answer left while the client was still sending
+	open     *connections  // it is in
+	state    atomic.Int32  // fasthttp.ConnState
+	hungUp   atomic.Bool   // asked to end unless a request is on its way
 }
 
 // What a client may still send after it was refused. A close with unread bytes
@@ -54,6 +65,7 @@ const (
 // Close ends the connection; after a refusal in the middle of a request it lets
 // the client finish and read why.
 func (c *watchedConn) Close() error {
+	c.open.remove(c)
 	if tcp, ok := c.Conn.(*net.TCPConn); ok && c.linger.Load() && tcp.CloseWrite() == nil {
 		_ = tcp.SetReadDeadline(time.Now().Add(lingerFor))
 		_, _ = io.CopyN(io.Discard, tcp, lingerBytes) // how it ends does not matter
@@ -133,5 +145,9 @@ func (c *watchedConn) Read(p []byte) (int, error) {
 		return 1, nil
 	}
 	c.mu.Unlock()
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if err != nil && n == 0 && c.hungUp.Load() && c.hungUp.CompareAndSwap(true, false) {
+		return c.lastLook(p)
+	}
+	return n, err
 }

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// connections are the clients' open connections.
+type connections struct {
+	mu  sync.Mutex // guards all
+	all map[*watchedConn]struct{}
+}
+
+func (o *connections) add(c *watchedConn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.all == nil {
+		o.all = map[*watchedConn]struct{}{}
+	}
+	o.all[c] = struct{}{}
+}
+
+func (o *connections) remove(c *watchedConn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.all, c)
+}
+
+// stateOfConn takes down what fasthttp says a connection is doing.
+func stateOfConn(c net.Conn, s fasthttp.ConnState) {
+	if w, ok := c.(*watchedConn); ok {
+		w.state.Store(int32(s))
+	}
+}
+
+// busy counts the connections on which a request is being read or answered.
+func (o *connections) busy() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for c := range o.all {
+		if fasthttp.ConnState(c.state.Load()) == fasthttp.StateActive {
+			n++
+		}
+	}
+	return n
+}
+
+// hangUp ends the connections that wait for their next request.
+func (o *connections) hangUp() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for c := range o.all {
+		if fasthttp.ConnState(c.state.Load()) == fasthttp.StateIdle {
+			c.hungUp.Store(true)
+			_ = c.SetReadDeadline(longAgo) // a connection that is gone is what we want
+		}
+	}
+}
+
+// lookTime is how long a connection that is to be closed is looked at once more:
+// a request that was sent just then must be served.
+const lookTime = 50 * time.Millisecond
+
+// lastLook reads what may have come while the connection was hung up.
+func (c *watchedConn) lastLook(p []byte) (int, error) {
+	if err := c.SetReadDeadline(time.Now().Add(lookTime)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(p)
+}
+
+// queueTime is how long a listener that closes takes what waits in its queue.
+// The system would reset those connections, requests and all.
+const queueTime = 20 * time.Millisecond
+
+// finish makes Accept end once the queue is empty. It is false for listeners
+// without deadlines: they just go on until they are closed.
+func (l *watchedListener) finish() bool {
+	d, ok := l.Listener.(interface{ SetDeadline(time.Time) error })
+	if !ok {
+		return false
+	}
+	l.ending.Store(true)
+	return d.SetDeadline(time.Now().Add(queueTime)) == nil
+}
