@@ -4,7 +4,14 @@
 // who may speak, not what is said.
 package peer
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+// ErrUnreached proves that the handler did not run: the node could not be
+// dialled, refused the connection, or does not know the method.
+var ErrUnreached = errors.New("node was not reached")
 
 // Handler serves one method. from is the node id that the caller's certificate
 // proves. What it returns may be kept by nobody: the request's bytes are reused.
