@@ -77,8 +77,9 @@ type world struct {
 	addr    string
 	asked   atomic.Int64 // requests that providers have read
 
-	mu       sync.Mutex // guards provider
+	mu       sync.Mutex // guards what follows
 	provider func(w *world, host string, c net.Conn, req *http.Request, body []byte)
+	catchUp  func(keyHash string) (moved bool, err error)
 }
 
 type option func(b *state.Builder, cfg *model.Config)
@@ -138,7 +139,7 @@ func newWorld(t *testing.T, options ...option) *world {
 		Providers: registry.New(nil).Find, Metrics: call.NewMetrics(reg, func() int64 { return w.calls.InFlight() }),
 		Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Region: "here", Version: "test"})
 	srv := server.New(server.Deps{State: w.state, MasterHash: func() string { return auth.Hash([]byte(master)) }, Calls: w.calls,
-		Management: nothing{}, Readiness: nothing{}, Gatherer: reg, Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Version: "test"})
+		Management: nothing{}, Readiness: nothing{}, CatchUp: w.newer, Gatherer: reg, Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Version: "test"})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	w.addr = ln.Addr().String()
@@ -193,6 +194,17 @@ func (w *world) dial(_ context.Context, _, addr string) (net.Conn, error) {
 		}
 	}()
 	return ours, nil
+}
+
+// newer stands for the cluster that is asked for newer state.
+func (w *world) newer(_ context.Context, keyHash string) (bool, error) {
+	w.mu.Lock()
+	f := w.catchUp
+	w.mu.Unlock()
+	if f == nil {
+		return false, nil
+	}
+	return f(keyHash)
 }
 
 // serve sets what the providers do from now on.
@@ -265,7 +277,17 @@ func (w *world) post(text string, header ...string) reply {
 
 func (w *world) postTo(path, text string, header ...string) reply {
 	w.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, "http://"+w.addr+path, strings.NewReader(text))
+	return w.send(http.MethodPost, path, text, header...)
+}
+
+func (w *world) getFrom(path string) reply {
+	w.t.Helper()
+	return w.send(http.MethodGet, path, "")
+}
+
+func (w *world) send(method, path, text string, header ...string) reply {
+	w.t.Helper()
+	req, err := http.NewRequest(method, "http://"+w.addr+path, strings.NewReader(text))
 	require.NoError(w.t, err)
 	req.Header.Set("Authorization", "Bearer "+theKey)
 	for i := 0; i+1 < len(header); i += 2 {
