@@ -56,7 +56,7 @@ func StartOn(t testing.TB, ln net.Listener) *Server {
 	t.Helper()
 	s := &Server{}
 	srv := &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 30 * time.Second}
-	s.http = &httptest.Server{URL: "http://" + ln.Addr().String(), Listener: ln, Config: srv}
+	s.http = &httptest.Server{Listener: ln, Config: srv} // Start fills in the URL
 	s.http.Start()
 	t.Cleanup(func() {
 		s.http.CloseClientConnections()
