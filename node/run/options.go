@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"tollgate/config/file"
@@ -26,14 +27,28 @@ type Options struct {
 	Name          string
 	Region        string
 	Zone          string
-	PprofListen   string
-	DrainTimeout  time.Duration
-	LedgerMax     int64
-	LogLevel      string
-	LogJSON       bool
-	Version       string
-	Env           file.Env
-	Out           io.Writer // what the operator reads: one line a fact
+	// Join are addresses of a cluster to become a member of, with Token as the
+	// invitation. A directory that has a node restarts it and asks nobody.
+	Join  []string
+	Token string
+	// Expect is how many nodes start a cluster together, each knowing the others
+	// by Peers. ClusterSecret is what they prove themselves by.
+	Expect        int
+	Peers         []string
+	ClusterSecret string
+	// DatabaseRegion is where the PostgreSQL of this node stands, for residency.
+	DatabaseRegion string
+	PprofListen    string
+	DrainTimeout   time.Duration
+	// DrainNotice is how long a stopping node says that it is not ready and still
+	// takes calls, so that load balancers have seen it before connections are refused.
+	DrainNotice time.Duration
+	LedgerMax   int64
+	LogLevel    string
+	LogJSON     bool
+	Version     string
+	Env         file.Env
+	Out         io.Writer // what the operator reads: one line a fact
 }
 
 // WithDefaults fills what no flag and no variable set.
@@ -73,10 +88,58 @@ func (o Options) Validate() error {
 	if o.DrainTimeout < 0 {
 		errs = append(errs, errors.New("--drain-timeout must not be negative"))
 	}
+	if o.DrainNotice < 0 {
+		errs = append(errs, errors.New("--drain-notice must not be negative"))
+	}
+	errs = append(errs, o.validateCluster()...)
 	if st, err := os.Stat(o.DataDir); err == nil && !st.IsDir() {
 		errs = append(errs, fmt.Errorf("--data-dir %s is a file: name a directory that the node may write", o.DataDir))
 	}
 	return errors.Join(errs...)
+}
+
+// validateCluster checks how the node finds its cluster.
+func (o Options) validateCluster() []error {
+	var errs []error
+	need := func(ok bool, sentence string) {
+		if !ok {
+			errs = append(errs, errors.New(sentence))
+		}
+	}
+	for _, addr := range o.Join {
+		need(isAddress(addr), fmt.Sprintf("cannot join %q: want HOST:PORT of a node's cluster port, such as 10.0.0.1:7946", addr))
+	}
+	for _, addr := range o.Peers {
+		need(isAddress(addr), fmt.Sprintf("--peers %q: want HOST:PORT of a node's cluster port, such as 10.0.0.1:7946", addr))
+	}
+	need(o.Advertise == "" || isAddress(o.Advertise), fmt.Sprintf("--advertise %q: want the HOST:PORT under which other nodes reach this one", o.Advertise))
+	joins, expects := len(o.Join) > 0, o.Expect != 0
+	need(o.Expect >= 0, "--expect must not be negative")
+	need(!expects || len(o.Peers) > 0, "--expect needs --peers: the addresses at which the nodes find each other")
+	need(expects || len(o.Peers) == 0, "--peers needs --expect: how many nodes start the cluster together")
+	need(!joins || !expects, "a node either joins a cluster or starts one with --expect: leave one of them out")
+	need(joins || o.Token == "", "a join token is only for joining: use `tollgate join HOST:PORT --token …`")
+	need(!joins || o.Token != "" || o.ClusterSecret != "" || o.used(),
+		"no join token: make one with `tollgate token create` on a node of the cluster and give it with --token, --token-file or TOLLGATE_TOKEN")
+	return errs
+}
+
+// used reports whether the data directory has a node already: it restarts, and
+// how it once found its cluster does not matter.
+func (o Options) used() bool {
+	_, err := os.Stat(o.path("node.json"))
+	return err == nil
+}
+
+// isAddress reports whether another machine could be reached there.
+func isAddress(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || host == "" {
+		return false
+	}
+	n, err := strconv.Atoi(port)
+	ip := net.ParseIP(host)
+	return err == nil && n > 0 && n < 65536 && (ip == nil || !ip.IsUnspecified())
 }
 
 func (o Options) path(name string) string { return filepath.Join(o.DataDir, name) }
