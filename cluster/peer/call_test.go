@@ -3,10 +3,12 @@ package peer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"tollgate/cluster/peer"
 	"tollgate/cluster/peer/peertest"
@@ -67,4 +69,130 @@ func TestCallErrorsSayWhatTheyProve(t *testing.T) {
 	}
 	_, err = p[0].Call(within(t), "node-b", "refuse", make([]byte, 64<<20+1))
 	require.ErrorIs(t, err, peer.ErrUnreached)
+}
+
+func TestDeadlineAndCancellationReachTheHandler(t *testing.T) {
+	p := peertest.Start(t, peertest.NewAuthority(t), "node-a", "node-b")
+	left := make(chan time.Duration, 1)
+	p[1].Handle("deadline", func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+		d, ok := ctx.Deadline()
+		if ok {
+			left <- time.Until(d)
+		} else {
+			left <- -1
+		}
+		return nil, nil
+	})
+	entered, ended := make(chan struct{}), make(chan struct{})
+	p[1].Handle("wait", func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+		close(entered)
+		<-ctx.Done()
+		close(ended)
+		return nil, ctx.Err()
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, err := p[0].Call(ctx, "node-b", "deadline", nil)
+	require.NoError(t, err)
+	got := <-left
+	require.Greater(t, got, time.Second)
+	require.LessOrEqual(t, got, 5*time.Second)
+	_, err = p[0].Call(context.Background(), "node-b", "deadline", nil)
+	require.NoError(t, err)
+	require.Equal(t, time.Duration(-1), <-left)
+
+	ctx, stop := context.WithCancel(context.Background())
+	failed := make(chan error, 1)
+	go func() {
+		_, err := p[0].Call(ctx, "node-b", "wait", []byte("x"))
+		failed <- err
+	}()
+	<-entered
+	stop()
+	err = <-failed
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, peer.ErrUnreached, "the handler ran")
+	<-ended
+	_, err = p[0].Call(ctx, "node-b", "deadline", nil)
+	require.ErrorIs(t, err, peer.ErrUnreached, "nothing is asked after the end")
+}
+
+func TestCallReachesANodeThatWasRestarted(t *testing.T) {
+	a := peertest.NewAuthority(t)
+	book := peer.NewBook()
+	client := peertest.Listen(t, peer.Config{Book: book})
+	set(t, client, a.Identity(t, "node-a"))
+	addr := "127.0.0.1:0"
+	for range 3 {
+		server := peertest.Listen(t, peer.Config{Addr: addr, Book: book})
+		set(t, server, a.Identity(t, "node-b"))
+		server.Handle("echo", echo)
+		addr = server.Addr()
+		book.Set("node-b", addr)
+		stop := peertest.Run(t, server)
+		for range 3 {
+			answer, err := client.Call(within(t), "node-b", "echo", []byte("x"))
+			if err != nil { // the old connection broke under it; it says that it does not know
+				require.NotErrorIs(t, err, peer.ErrUnreached)
+				continue
+			}
+			require.Equal(t, "node-a:x", string(answer))
+		}
+		_, err := client.Call(within(t), "node-b", "echo", []byte("x"))
+		require.NoError(t, err)
+		stop()
+		require.Eventually(t, func() bool {
+			_, err := client.Call(within(t), "node-b", "echo", nil)
+			return errors.Is(err, peer.ErrUnreached)
+		}, 5*time.Second, time.Millisecond, "nobody listens: nothing can have run")
+	}
+}
+
+func TestCallersBytesAreTheirsAgainWhenTheCallEnds(t *testing.T) {
+	p := peertest.Start(t, peertest.NewAuthority(t), "node-a", "node-b")
+	p[1].Handle("wait", func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	request := make([]byte, 8<<20)
+	for range 20 {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Millisecond)
+		_, err := p[0].Call(ctx, "node-b", "wait", request)
+		require.Error(t, err)
+		clear(request) // the race detector watches
+		cancel()
+	}
+}
+
+func TestManyCallsShareConnectionsAndKeepTheirAnswers(t *testing.T) {
+	p := peertest.Start(t, peertest.NewAuthority(t), "node-a", "node-b")
+	p[1].Handle("echo", echo)
+	var g errgroup.Group
+	for i := range 64 {
+		g.Go(func() error {
+			for j := range 10 {
+				text := fmt.Sprint(i, j)
+				answer, err := p[0].Call(within(t), "node-b", "echo", []byte(text))
+				if err != nil {
+					return err
+				}
+				if string(answer) != "node-a:"+text {
+					return fmt.Errorf("%q answered with %q", text, answer)
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, g.Wait())
+}
+
+func TestPanickingHandlerProvesNothingAndTheNodeGoesOn(t *testing.T) {
+	p := peertest.Start(t, peertest.NewAuthority(t), "node-a", "node-b")
+	p[1].Handle("panic", func(context.Context, string, []byte) ([]byte, error) { panic("broken") })
+	p[1].Handle("echo", echo)
+	_, err := p[0].Call(within(t), "node-b", "panic", []byte("x"))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, peer.ErrUnreached)
+	_, err = p[0].Call(within(t), "node-b", "echo", nil)
+	require.NoError(t, err)
 }
