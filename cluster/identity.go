@@ -105,8 +105,24 @@ func (id *Identity) begin(boot string) error {
 	return nil
 }
 
-// setCluster records the cluster that the node belongs to, for good.
-func (id *Identity) setCluster(cluster string) error {
+// NewIdentity is an identity that no directory keeps, for simulations.
+func NewIdentity(node, cluster string, incarnation uint64) *Identity {
+	return &Identity{NodeID: node, ClusterID: cluster, Incarnation: incarnation,
+		file: identityJSON{Form: identityForm, NodeID: node, ClusterID: cluster, Incarnation: incarnation}}
+}
+
+// ErrOtherCluster proves that the data directory belongs to another cluster.
+var ErrOtherCluster = errors.New("data directory belongs to another cluster")
+
+// SetCluster records durably, and for good, which cluster the node belongs to.
+func (id *Identity) SetCluster(cluster string) error {
+	switch id.ClusterID {
+	case cluster:
+		return nil
+	case "":
+	default:
+		return fmt.Errorf("%w: %s, not %s", ErrOtherCluster, id.ClusterID, cluster)
+	}
 	id.file.ClusterID = cluster
 	if err := id.write(); err != nil {
 		return err
@@ -135,6 +151,9 @@ func (id *Identity) Close() error {
 
 // write replaces the file as a whole: after a crash it is the old or the new.
 func (id *Identity) write() error {
+	if id.dir == "" {
+		return nil
+	}
 	text, err := json.MarshalIndent(id.file, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write node identity: %w", err)

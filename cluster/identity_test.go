@@ -17,7 +17,7 @@ func TestIdentityStaysAndIncarnationCounts(t *testing.T) {
 	require.Len(t, first.NodeID, 26)
 	require.Equal(t, uint64(1), first.Incarnation)
 	require.False(t, first.Unclean)
-	require.NoError(t, first.setCluster("01C"))
+	require.NoError(t, first.SetCluster("01C"))
 	require.NoError(t, first.CleanShutdown())
 
 	second, err := LoadIdentity(dir)

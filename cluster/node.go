@@ -1,119 +1,31 @@
 // Package cluster makes one node of several agree with the others: who it is,
-// the raft log and its snapshots, proposing commands and waiting for them. What
-// the commands mean is the matter of the appliers handed in; requests of
-// clients never wait here, they read the published state.
+// the raft log and its snapshots, proposing commands from any node and waiting
+// for them, who votes and who leads. What the commands mean is the matter of the
+// appliers handed in; requests of clients never wait here, they read the
+// published state.
 package cluster
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
 
 	"tollgate/cluster/command"
 	"tollgate/cluster/fsm"
+	"tollgate/cluster/members"
 	"tollgate/cluster/raftlog"
-	"tollgate/config/secret"
 	"tollgate/config/unit"
 )
-
-// Config is what a node needs to take part.
-type Config struct {
-	Dir      string    // data directory; raft's part lies in raft/
-	Identity *Identity // of that directory, from LoadIdentity
-	Name     string    // for people; not an identity
-	Region   string
-	Zone     string
-
-	// Bootstrap starts a cluster of one when there is no raft state yet. Without
-	// it a fresh node waits to be added by others.
-	Bootstrap bool
-	// Appliers are the state machines, by the commands they take. DataKey is the
-	// node's own.
-	Appliers map[command.Type]fsm.Applier
-	// Box gets the cluster's data keys as they are committed; the first leader
-	// makes one. nil: values are not sealed.
-	Box *secret.Box
-	// KeysChanged is called on the applying goroutine when Box has got keys that
-	// readers of the published state may have missed.
-	KeysChanged func()
-
-	Transport Transport // nil: a cluster of one that nobody can join
-	Profile   Profile   // "": lan
-	Logger    *slog.Logger
-	Clock     unit.Clock
-}
-
-func (c Config) withDefaults() Config {
-	if c.Profile == "" {
-		c.Profile = LAN
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Clock == nil {
-		c.Clock = unit.SystemClock{}
-	}
-	return c
-}
-
-func (c *Config) validate() error {
-	var errs []error
-	if c.Dir == "" {
-		errs = append(errs, errors.New("no data directory"))
-	}
-	if c.Identity == nil {
-		errs = append(errs, errors.New("no identity"))
-	}
-	if _, ok := c.Appliers[command.DataKey]; ok {
-		errs = append(errs, errors.New("data keys have an applier already"))
-	}
-	if _, ok := timings[c.Profile]; !ok {
-		errs = append(errs, fmt.Errorf("profile %q: want lan, wan or far", c.Profile))
-	}
-	return errors.Join(errs...)
-}
-
-// timing is one profile. Election takes the heartbeat's timeout too.
-type timing struct{ heartbeat, lease, commit time.Duration }
-
-// timings per profile. Failover costs about 2.2 times the heartbeat timeout;
-// more of it only buys patience with nodes that pause as a whole.
-var timings = map[Profile]timing{
-	LAN: {time.Second, 500 * time.Millisecond, 50 * time.Millisecond},
-	WAN: {2 * time.Second, time.Second, 100 * time.Millisecond},
-	Far: {4 * time.Second, 2 * time.Second, 150 * time.Millisecond},
-}
-
-// snapshotsKept is how many snapshots stay on disk.
-const snapshotsKept = 3
-
-// logCached is how many recent entries followers are served from memory.
-const logCached = 512
-
-func raftConfig(cfg *Config) *raft.Config {
-	t := timings[cfg.Profile]
-	c := raft.DefaultConfig()
-	c.LocalID = raft.ServerID(cfg.Identity.NodeID)
-	c.HeartbeatTimeout, c.ElectionTimeout = t.heartbeat, t.heartbeat
-	c.LeaderLeaseTimeout, c.CommitTimeout = t.lease, t.commit
-	c.MaxAppendEntries = 64
-	c.BatchApplyCh = true
-	c.ShutdownOnRemove = false
-	c.SnapshotThreshold = 16_384
-	c.SnapshotInterval = time.Minute
-	c.TrailingLogs = 20_480 // a region cut off for an hour catches up from the log
-	c.NoLegacyTelemetry = true
-	c.Logger = raftLogger(cfg.Logger)
-	return c
-}
 
 // Node is one member of the cluster.
 type Node struct {
@@ -121,18 +33,34 @@ type Node struct {
 	id    *Identity
 	log   *slog.Logger
 	clock unit.Clock
+	born  time.Time
 
-	raft  *raft.Raft
-	fsm   *fsm.FSM
-	store *raftlog.Store
-	snaps raft.SnapshotStore
-	trans Transport
-	keys  *dataKeys
+	raft    *raft.Raft
+	fsm     *fsm.FSM
+	logs    raft.LogStore
+	snaps   raft.SnapshotStore
+	disk    io.Closer // nil when the storage is the caller's
+	trans   Transport
+	keys    *dataKeys
+	members *members.Applier
+	answers map[command.Type]AnswerCodec
+	counts  *counts
+
+	verify  verifier
+	asks    asker
+	wide    atomic.Bool   // the members are in several regions
+	reached atomic.Bool   // the desired number of voters has been seen
+	nudge   chan struct{} // asks the leader to plan now
+	removed chan struct{} // closed when this node is taken out
+
+	work sync.WaitGroup // what begin has let in
 
 	mu        sync.Mutex // guards the fields below
 	ready     bool       // once true, it stays
 	readyCh   chan struct{}
-	leaderFor uint64 // term for which this node's barrier has passed; 0: not leading
+	leaderFor uint64    // term for which this node's barrier has passed; 0: not leading
+	leadsFrom time.Time // of that term
+	why       string    // this node was taken out
 	closed    bool
 	closing   chan struct{}
 }
@@ -146,10 +74,15 @@ func Open(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("open node: %w", err)
 	}
 	n := &Node{
-		cfg: cfg, id: cfg.Identity, log: cfg.Logger, clock: cfg.Clock,
+		cfg: cfg, id: cfg.Identity, log: cfg.Logger, clock: cfg.Clock, born: time.Now(),
 		keys:    &dataKeys{box: cfg.Box, changed: cfg.KeysChanged},
+		members: members.NewApplier(),
+		answers: answers(cfg.Answers),
+		nudge:   make(chan struct{}, 1),
+		removed: make(chan struct{}),
 		readyCh: make(chan struct{}), closing: make(chan struct{}),
 	}
+	n.members.OnChange(n.noticeMembers)
 	if err := n.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open node: %w", err), n.release())
 	}
@@ -157,33 +90,24 @@ func Open(cfg Config) (*Node, error) {
 }
 
 func (n *Node) open() error {
-	dir := filepath.Join(n.cfg.Dir, "raft")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	var err error
-	if n.store, err = raftlog.Open(raftlog.Config{Dir: filepath.Join(dir, "log"), Logger: n.log}); err != nil {
-		return err
-	}
 	conf := raftConfig(&n.cfg)
-	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsKept, conf.Logger)
+	storage, err := n.openStorage(conf)
 	if err != nil {
-		return fmt.Errorf("open snapshots: %w", err)
+		return err
 	}
-	n.snaps = snaps
-	cached, err := raft.NewLogCache(logCached, n.store)
-	if err != nil {
+	n.snaps = storage.Snapshots
+	if n.logs, err = raft.NewLogCache(logCached, storage.Log); err != nil {
 		return err
 	}
 	if n.trans = n.cfg.Transport; n.trans == nil {
 		n.trans = newAlone(n.id.NodeID)
 	}
-	has, err := raft.HasExistingState(n.store, n.store, snaps)
+	has, err := raft.HasExistingState(storage.Log, storage.Stable, storage.Snapshots)
 	if err != nil {
 		return fmt.Errorf("look for raft state: %w", err)
 	}
 	if !has && n.cfg.Bootstrap {
-		if err := n.bootstrap(conf, cached, snaps); err != nil {
+		if err := n.bootstrap(conf, storage); err != nil {
 			return err
 		}
 	}
@@ -192,30 +116,59 @@ func (n *Node) open() error {
 		appliers = map[command.Type]fsm.Applier{}
 	}
 	appliers[command.DataKey] = n.keys
+	appliers[command.Membership] = n.members
 	n.fsm = fsm.New(fsm.Config{ClusterID: n.id.ClusterID, Appliers: appliers, Logger: n.log})
-	if n.raft, err = raft.NewRaft(conf, n.fsm, cached, n.store, snaps, n.trans); err != nil {
+	if n.raft, err = raft.NewRaft(conf, n.fsm, n.logs, storage.Stable, storage.Snapshots, n.trans); err != nil {
 		// Raft's own error says only that no snapshot would do; the reason is here.
 		return errors.Join(fmt.Errorf("start raft: %w", err), n.fsm.RestoreErr())
+	}
+	n.retime()
+	if n.counts, err = n.measure(n.cfg.Registerer); err != nil {
+		return err
+	}
+	if n.cfg.Registrar != nil {
+		n.answerPeers(n.cfg.Registrar)
 	}
 	return n.hurry()
 }
 
+// openStorage is the caller's storage, or the one on disk.
+func (n *Node) openStorage(conf *raft.Config) (*Storage, error) {
+	if n.cfg.Storage != nil {
+		return n.cfg.Storage, nil
+	}
+	dir := filepath.Join(n.cfg.Dir, "raft")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	store, err := raftlog.Open(raftlog.Config{Dir: filepath.Join(dir, "log"), Logger: n.log})
+	if err != nil {
+		return nil, err
+	}
+	n.disk = store
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(dir, snapshotsKept, conf.Logger)
+	if err != nil {
+		return nil, fmt.Errorf("open snapshots: %w", err)
+	}
+	return &Storage{Log: store, Stable: store, Snapshots: snaps}, nil
+}
+
 // bootstrap makes this node a cluster of one. The cluster id is durable first:
 // a crash in between ends in the same cluster, not in a second one.
-func (n *Node) bootstrap(conf *raft.Config, logs raft.LogStore, snaps raft.SnapshotStore) error {
+func (n *Node) bootstrap(conf *raft.Config, storage *Storage) error {
 	if n.id.ClusterID == "" {
 		id, err := NewID()
 		if err != nil {
 			return fmt.Errorf("make cluster id: %w", err)
 		}
-		if err := n.id.setCluster(id); err != nil {
+		if err := n.id.SetCluster(id); err != nil {
 			return err
 		}
 	}
 	servers := raft.Configuration{Servers: []raft.Server{{
-		Suffrage: raft.Voter, ID: conf.LocalID, Address: n.trans.LocalAddr(),
+		Suffrage: raft.Voter, ID: conf.LocalID, Address: raft.ServerAddress(n.id.NodeID),
 	}}}
-	if err := raft.BootstrapCluster(conf, logs, n.store, snaps, n.trans, servers); err != nil {
+	if err := raft.BootstrapCluster(conf, n.logs, storage.Stable, storage.Snapshots, n.trans, servers); err != nil {
 		return fmt.Errorf("bootstrap cluster: %w", err)
 	}
 	n.log.Info("cluster started", "cluster", n.id.ClusterID, "node", n.id.NodeID)
@@ -229,8 +182,7 @@ func (n *Node) hurry() error {
 	if err := f.Error(); err != nil {
 		return fmt.Errorf("read raft configuration: %w", err)
 	}
-	voters := 0
-	self := false
+	voters, self := 0, false
 	for _, s := range f.Configuration().Servers {
 		if s.Suffrage == raft.Voter {
 			voters++
@@ -246,27 +198,45 @@ func (n *Node) hurry() error {
 	}}
 	if err := n.trans.TimeoutNow(raft.ServerID(n.id.NodeID), addr, req, &raft.TimeoutNowResponse{}); err != nil {
 		// It will lead all the same, only later.
-		n.log.Warn("immediate election refused", "error", err)
+		n.log.Debug("immediate election refused", "error", err)
 	}
 	return nil
 }
 
+// lookEvery is how often a node that is not ready looks for a leader.
+const lookEvery = 50 * time.Millisecond
+
 // Run leads when it is this node's turn and watches over the state machine. It
-// returns nil when ctx ends, or why the node cannot go on.
+// returns nil when ctx ends, or why the node cannot go on: ErrRemoved when the
+// others have forgotten it.
 func (n *Node) Run(ctx context.Context) error {
 	leader := n.raft.LeaderCh()
+	removed := n.removed
 	stopLeading := func() {}
 	defer func() { stopLeading() }()
+	// A follower whose state is whole hears of its leader and of nothing else.
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		_, moved := n.fsm.Applied()
 		n.checkReady()
+		n.retime()
 		select {
 		case <-ctx.Done():
 			return n.fsm.Err() // a fault that came first is told
 		case <-n.closing:
 			return n.fsm.Err()
+		case <-look.C:
+			if n.isReady() {
+				look.Stop()
+			}
 		case <-n.fsm.Stopped():
 			return n.fsm.Err()
+		case <-removed:
+			removed = nil
+			if err := n.removedErr(); err != nil {
+				return err
+			}
 		case <-moved:
 		case is := <-leader:
 			stopLeading()
@@ -278,82 +248,26 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 }
 
-// startLeading begins to lead beside Run's loop; the function it returns ends
-// that and waits for it.
-func (n *Node) startLeading(ctx context.Context) (stop func()) {
-	leading, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() { n.lead(leading) })
-	return func() {
-		cancel()
-		wg.Wait()
-		n.setLeader(0)
-	}
-}
-
-// lead makes a fresh leader answer for the past before it answers questions:
-// its state must hold everything that earlier leaders acknowledged.
-func (n *Node) lead(ctx context.Context) {
-	const retry = 100 * time.Millisecond
-	for ctx.Err() == nil && n.raft.State() == raft.Leader {
-		term := n.raft.CurrentTerm()
-		err := n.Barrier(ctx)
-		if err == nil {
-			err = n.ensureDataKey(ctx)
-		}
-		if err == nil && n.raft.CurrentTerm() == term {
-			n.setLeader(term)
-			n.log.Info("leading", "node", n.id.NodeID, "term", term)
-			n.checkReady()
-			return
-		}
-		if errors.Is(err, secret.ErrWrongKEK) {
-			// A leader that cannot open the secrets could call no provider, and
-			// waiting does not mend it.
-			n.fsm.Stop(err)
-			return
-		}
-		if ctx.Err() == nil && err != nil {
-			n.log.Warn("leadership not complete yet", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(retry):
-		}
-	}
-}
-
-func (n *Node) setLeader(term uint64) {
+// begin lets work in that Close waits for; false: the node is closed.
+func (n *Node) begin() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.leaderFor = term
+	if !n.closed {
+		n.work.Add(1)
+	}
+	return !n.closed
 }
 
-// leads reports whether this node leads and its state holds all that was ever
-// acknowledged.
-func (n *Node) leads() bool {
-	n.mu.Lock()
-	term := n.leaderFor
-	n.mu.Unlock()
-	return term != 0 && n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term
-}
-
-// checkReady notices when the node can serve: a leader is known, this node if
-// it is the leader has finished taking over, and secrets can be opened.
-func (n *Node) checkReady() {
-	_, leader := n.raft.LeaderWithID()
-	if leader == "" || n.cfg.Box != nil && (!n.cfg.Box.Ready() || n.keys.failure() != nil) {
-		return
-	}
-	if string(leader) == n.id.NodeID && !n.leads() {
-		return
-	}
+func (n *Node) isReady() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.ready {
-		n.ready = true
-		close(n.readyCh)
-	}
+	return n.ready
+}
+
+func (n *Node) isClosed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.closed
 }
 
 // Close stops raft and closes the log. The identity stays open: the caller
@@ -379,8 +293,12 @@ func (n *Node) release() error {
 	} else if n.trans != nil {
 		errs = append(errs, n.trans.Close()) // raft closes it when there is one
 	}
-	if n.store != nil {
-		errs = append(errs, n.store.Close())
+	n.work.Wait()
+	if n.counts != nil {
+		n.counts.unregister()
+	}
+	if n.disk != nil {
+		errs = append(errs, n.disk.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -242,7 +242,7 @@ func (o *Offline) found(f *fsm.FSM, clusterID string) error {
 	if err := errors.Join(err, store.Close()); err != nil {
 		return err
 	}
-	return o.Identity.setCluster(clusterID)
+	return o.Identity.SetCluster(clusterID)
 }
 
 // Members reads who the cluster's nodes are from the state on disk, for an
