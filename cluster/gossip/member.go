@@ -16,7 +16,9 @@ const (
 	Left  State = "left" // gone in order
 )
 
-// Meta are the slow facts of a node, spread with its name (512 bytes at most).
+// Meta are the slow facts of a node, spread with its name (512 bytes at most:
+// long names and builds are cut). A change is told to all, so load has no place
+// here.
 type Meta struct {
 	NodeID      string // ULID
 	Incarnation uint64
