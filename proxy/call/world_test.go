@@ -75,14 +75,26 @@ type world struct {
 	calls   *call.Handler
 	state   *state.Store
 	addr    string
+	server  *server.Server
+	stop    func()       // begins the server's end and waits for it
 	asked   atomic.Int64 // requests that providers have read
 
 	mu       sync.Mutex // guards what follows
 	provider func(w *world, host string, c net.Conn, req *http.Request, body []byte)
 	catchUp  func(keyHash string) (moved bool, err error)
+
+	notice, drainFor time.Duration // set by options
 }
 
 type option func(b *state.Builder, cfg *model.Config)
+
+// newWorldBesideOthers is a node whose clients have others to go to.
+func newWorldBesideOthers(t *testing.T, notice, drain time.Duration, options ...option) *world {
+	t.Helper()
+	return openWorld(t, &world{t: t, notice: notice, drainFor: drain}, options...)
+}
+
+func (w *world) noticeOf() time.Duration { return w.notice }
 
 func withKey(change func(k *model.Key)) option {
 	return func(b *state.Builder, _ *model.Config) {
@@ -103,7 +115,11 @@ func withBudget(m unit.Money) option {
 
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
-	w := &world{t: t}
+	return openWorld(t, &world{t: t}, options...)
+}
+
+func openWorld(t *testing.T, w *world, options ...option) *world {
+	t.Helper()
 	loaded, err := file.Parse("config.yaml", []byte(conf), func(string) (string, bool) { return "", false }, nil)
 	require.NoError(t, err)
 	w.state = state.NewStore(state.Compiler(state.CompileDeps{Book: price.Default(), Providers: registry.Defaults(),
@@ -138,16 +154,26 @@ func newWorld(t *testing.T, options ...option) *world {
 	w.calls = call.New(call.Deps{State: w.state, Admit: admit.New(w.rates, w.account), Ledger: w.ledger, Upstream: client,
 		Providers: registry.New(nil).Find, Metrics: call.NewMetrics(reg, func() int64 { return w.calls.InFlight() }),
 		Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Region: "here", Version: "test"})
-	srv := server.New(server.Deps{State: w.state, MasterHash: func() string { return auth.Hash([]byte(master)) }, Calls: w.calls,
-		Management: nothing{}, Readiness: nothing{}, CatchUp: w.newer, Gatherer: reg, Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Version: "test"})
+	w.server = server.New(server.Deps{State: w.state, MasterHash: func() string { return auth.Hash([]byte(master)) }, Calls: w.calls,
+		Management: nothing{}, Readiness: nothing{}, CatchUp: w.newer, Notice: w.noticeOf, Gatherer: reg, Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Version: "test"})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	w.addr = ln.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.account.Run(ctx) })
-	running.Go(func() { _ = srv.Run(ctx, ln, time.Second) })
+	serving, halt := context.WithCancel(ctx)
+	var served sync.WaitGroup
+	served.Go(func() {
+		limit := time.Second
+		if w.noticeOf() > 0 {
+			limit = w.drainFor
+		}
+		_ = w.server.Run(serving, ln, limit)
+	})
+	w.stop = func() { halt(); served.Wait() }
 	t.Cleanup(func() {
+		w.stop()
 		cancel()
 		running.Wait()
 		client.Close()

@@ -2,7 +2,9 @@ package server
 
 import (
 	"net"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -36,17 +38,28 @@ func stateOfConn(c net.Conn, s fasthttp.ConnState) {
 	}
 }
 
-// busy counts the connections on which a request is being read or answered.
-func (o *connections) busy() int {
+// active are the connections on which a request is being read or answered.
+func (o *connections) active() []*watchedConn {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := 0
+	var out []*watchedConn
 	for c := range o.all {
 		if fasthttp.ConnState(c.state.Load()) == fasthttp.StateActive {
-			n++
+			out = append(out, c)
 		}
 	}
-	return n
+	return out
+}
+
+// still keeps those that have been busy since. A stream's connection may idle
+// after it, when its headers left before anybody was asked to go.
+func (o *connections) still(some []*watchedConn) []*watchedConn {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.DeleteFunc(some, func(c *watchedConn) bool {
+		_, open := o.all[c]
+		return !open || fasthttp.ConnState(c.state.Load()) != fasthttp.StateActive
+	})
 }
 
 // hangUp ends the connections that wait for their next request.
@@ -73,9 +86,10 @@ func (c *watchedConn) lastLook(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// queueTime is how long a listener that closes takes what waits in its queue.
-// The system would reset those connections, requests and all.
-const queueTime = 20 * time.Millisecond
+// queueTime is how long a listener that closes takes what waits in its queue
+// and what has begun to connect. The system would reset those connections,
+// requests and all.
+const queueTime = 200 * time.Millisecond
 
 // finish makes Accept end once the queue is empty. It is false for listeners
 // without deadlines: they just go on until they are closed.
@@ -83,6 +97,11 @@ func (l *watchedListener) finish() bool {
 	d, ok := l.Listener.(interface{ SetDeadline(time.Time) error })
 	if !ok {
 		return false
+	}
+	if sc, ok := l.Listener.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			_ = ignoreNew(raw) // without it a few may come in the very last moment
+		}
 	}
 	l.ending.Store(true)
 	return d.SetDeadline(time.Now().Add(queueTime)) == nil

@@ -20,9 +20,13 @@ const (
 	quietTime = 300 * time.Millisecond
 	// lateTime is the most of the drain time that is kept for calls which come to
 	// the very end because somebody never looks at readiness: a closed listener
-	// is what such a balancer understands, and it costs it nothing, since a
-	// connection that was refused can be tried elsewhere.
+	// is what such a balancer understands, and it costs it nothing, since a call
+	// whose connection was refused can be sent elsewhere.
 	lateTime = 5 * time.Second
+	// deafAfter is how many times the notice may pass, when what was in flight is
+	// done and calls still come, until whoever sends them is taken for one that
+	// does not look.
+	deafAfter = 3
 	// drainLook is how often a leaving node looks whether it may go.
 	drainLook = 10 * time.Millisecond
 )
@@ -106,10 +110,17 @@ func (s *Server) serveOn(notice time.Duration, until time.Time) {
 	s.Logger.Info("draining: new calls are still taken", "notice", notice, "in_flight", s.Calls.InFlight())
 	look := time.NewTicker(drainLook)
 	defer look.Stop()
+	// What was in flight at the beginning is done when these have been idle once.
+	first := s.open.active()
 	for now := time.Now(); now.Before(until); now = time.Now() {
 		lasts, quiet := s.drain.lasts(now)
-		if lasts >= notice && quiet >= min(quietTime, notice) && s.Calls.InFlight() == 0 && s.open.busy() == 0 {
+		first = s.open.still(first)
+		switch {
+		case lasts < notice || len(first) > 0:
+		case quiet >= min(quietTime, notice) && s.Calls.InFlight() == 0 && len(s.open.active()) == 0:
 			return
+		case lasts >= deafAfter*notice:
+			until = now
 		}
 		<-look.C
 	}
