@@ -37,8 +37,8 @@ func (p *Port) newCallClient() *http.Transport {
 			return c, nil
 		},
 		HTTP2: &http.HTTP2Config{
-			SendPingTimeout:               3 * time.Second,
-			PingTimeout:                   3 * time.Second,
+			SendPingTimeout:               p.cfg.Ping,
+			PingTimeout:                   p.cfg.Ping,
 			WriteByteTimeout:              10 * time.Second,
 			MaxReceiveBufferPerConnection: 16 << 20,
 			MaxReceiveBufferPerStream:     4 << 20,
@@ -87,8 +87,8 @@ func unreached(node, method string, err error) error {
 func (p *Port) callOver(ctx context.Context, node, method string, request []byte) ([]byte, error) {
 	for try := 1; ; try++ {
 		out := &outgoing{data: request}
-		var sent atomic.Bool
-		resp, err := p.callClient.RoundTrip(p.newRequest(ctx, node, method, out, &sent))
+		var on progress
+		resp, err := p.callClient.RoundTrip(p.newRequest(ctx, node, method, out, &on))
 		if err == nil {
 			answer, err := readAnswer(resp, node, method)
 			out.detach()
@@ -99,7 +99,7 @@ func (p *Port) callOver(ctx context.Context, node, method string, request []byte
 		switch {
 		case errors.As(err, &dial):
 			return nil, unreached(node, method, dial.err)
-		case sent.Load():
+		case on.maybeSent(ctx):
 			return nil, fmt.Errorf("call %s of node %s: %w", method, node, err)
 		case try == 2 || ctx.Err() != nil:
 			return nil, unreached(node, method, err)
@@ -107,9 +107,20 @@ func (p *Port) callOver(ctx context.Context, node, method string, request []byte
 	}
 }
 
-func (p *Port) newRequest(ctx context.Context, node, method string, out *outgoing, sent *atomic.Bool) *http.Request {
+// progress is how far a request came.
+type progress struct{ hasConn, wrote atomic.Bool }
+
+// maybeSent says whether the node may have the request. When ctx ends net/http
+// does not wait for its own writer, which may write the very next moment: then
+// having had a connection is enough.
+func (o *progress) maybeSent(ctx context.Context) bool {
+	return o.wrote.Load() || ctx.Err() != nil && o.hasConn.Load()
+}
+
+func (p *Port) newRequest(ctx context.Context, node, method string, out *outgoing, on *progress) *http.Request {
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteHeaders: func() { sent.Store(true) },
+		GotConn:      func(httptrace.GotConnInfo) { on.hasConn.Store(true) },
+		WroteHeaders: func() { on.wrote.Store(true) },
 	})
 	header := http.Header{"User-Agent": nil}
 	if d, ok := ctx.Deadline(); ok {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -195,4 +198,98 @@ func TestPanickingHandlerProvesNothingAndTheNodeGoesOn(t *testing.T) {
 	require.NotErrorIs(t, err, peer.ErrUnreached)
 	_, err = p[0].Call(within(t), "node-b", "echo", nil)
 	require.NoError(t, err)
+}
+
+func TestNodesAreCalledByTheIDsThatNodesHave(t *testing.T) {
+	p := peertest.Start(t, peertest.NewAuthority(t), "01JABCDEFGHJKMNPQRSTVWXYZ0", "01JABCDEFGHJKMNPQRSTVWXYZ1")
+	p[1].Handle("limits/ask.v1", echo)
+	answer, err := p[0].Call(within(t), "01JABCDEFGHJKMNPQRSTVWXYZ1", "limits/ask.v1", []byte("x"))
+	require.NoError(t, err)
+	require.Equal(t, "01JABCDEFGHJKMNPQRSTVWXYZ0:x", string(answer))
+}
+
+// swallower forwards to a port until it is told to swallow what comes over the
+// connections that are open: a node that lost its power.
+type swallower struct {
+	ln   net.Listener
+	mu   sync.Mutex // guards all below
+	mute []*atomic.Bool
+	all  []net.Conn
+}
+
+func swallow(t *testing.T, to string) *swallower {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &swallower{ln: ln}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			in, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			mute := new(atomic.Bool)
+			s.mu.Lock()
+			s.mute, s.all = append(s.mute, mute), append(s.all, in, out)
+			s.mu.Unlock()
+			pipe := func(from, to net.Conn) {
+				b := make([]byte, 32<<10)
+				for {
+					n, err := from.Read(b)
+					if err != nil {
+						if !mute.Load() {
+							_ = to.Close()
+						}
+						return
+					}
+					if !mute.Load() {
+						_, _ = to.Write(b[:n])
+					}
+				}
+			}
+			wg.Go(func() { pipe(in, out) })
+			wg.Go(func() { pipe(out, in) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = ln.Close()
+		s.mu.Lock()
+		for _, c := range s.all {
+			_ = c.Close()
+		}
+		s.mu.Unlock()
+		wg.Wait()
+	})
+	return s
+}
+
+func (s *swallower) silence() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.mute {
+		m.Store(true)
+	}
+}
+
+func TestConnectionThatDiedSilentlyIsReplaced(t *testing.T) {
+	a := peertest.NewAuthority(t)
+	server := peertest.Start(t, a, "node-b")[0]
+	server.Handle("echo", echo)
+	between := swallow(t, server.Addr())
+	client := peertest.Listen(t, peer.Config{Ping: 100 * time.Millisecond})
+	set(t, client, a.Identity(t, "node-a"))
+	client.Book().Set("node-b", between.ln.Addr().String())
+	_, err := client.Call(within(t), "node-b", "echo", nil)
+	require.NoError(t, err)
+	between.silence()
+	require.Eventually(t, func() bool {
+		_, err := client.Call(within(t), "node-b", "echo", []byte("x"))
+		return err == nil
+	}, 5*time.Second, time.Millisecond)
 }

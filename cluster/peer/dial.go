@@ -51,8 +51,14 @@ func (p *Port) dial(ctx context.Context, k kind, node, addr string) (*conn, erro
 	}
 	_ = raw.Close()
 	var refused *Refused
-	if errors.As(err, &refused) && refused.Reason != ReasonNotServing {
-		p.talk.warn("refused by node", addr, refused.Reason, "node", node, "addr", addr, "error", refused)
+	var alert *net.OpError
+	switch {
+	case errors.As(err, &refused) && refused.Reason == ReasonNotServing: // it is starting
+	case errors.As(err, &refused):
+		p.talk.warn("connection to node refused", addr, refused.Reason, "node", node, "addr", addr, "error", refused)
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		err = fmt.Errorf("it does not take this node's certificate, which ends %s: %w", id.Certificate.Leaf.NotAfter.UTC().Format(time.RFC3339), err)
+		p.talk.warn("connection to node refused", addr, reasonCertificate, "node", node, "addr", addr, "error", err)
 	}
 	return nil, &dialError{fmt.Errorf("dial %s: %w", at, err)}
 }
@@ -81,8 +87,10 @@ func (p *Port) greet(ctx context.Context, id *identity, k kind, node string, raw
 	// Also when the write broke: the reason may have come already.
 	if err := readStatus(t); err != nil {
 		var refused *Refused
-		if wrote != nil && !errors.As(err, &refused) {
-			return nil, fmt.Errorf("send hello: %w: %w", wrote, err)
+		if errors.As(err, &refused) {
+			p.heard(there, refused)
+		} else if wrote != nil {
+			err = fmt.Errorf("send hello: %w: %w", wrote, err)
 		}
 		return nil, err
 	}

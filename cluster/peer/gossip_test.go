@@ -97,6 +97,8 @@ func TestAdvertisedNamesAreResolved(t *testing.T) {
 
 	_, err = peer.Listen(peer.Config{Addr: "127.0.0.1:0", Advertise: "nowhere"})
 	require.ErrorContains(t, err, "nowhere")
+	_, err = peer.Listen(peer.Config{Addr: "127.0.0.1:0", Advertise: "localhost:gossip"})
+	require.ErrorContains(t, err, "port is not a number")
 	all := peertest.Listen(t, peer.Config{Addr: ":0"})
 	host, _, err := net.SplitHostPort(all.Advertise())
 	require.NoError(t, err)

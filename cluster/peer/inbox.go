@@ -30,6 +30,9 @@ func (b *inbox) put(c net.Conn) bool {
 	}
 	select {
 	case b.conns <- c:
+		if !b.serving() {
+			b.drain() // closed meanwhile
+		}
 		return true
 	default:
 		return false
@@ -58,8 +61,24 @@ func (b *inbox) Accept() (net.Conn, error) {
 
 // Close ends this kind of connection only; the port goes on.
 func (b *inbox) Close() error {
-	b.once.Do(func() { close(b.done) })
+	b.once.Do(func() {
+		close(b.done)
+		b.drain()
+	})
 	return nil
+}
+
+// drain ends the connections that nobody fetched: the other side would wait for
+// an answer until its own patience ends.
+func (b *inbox) drain() {
+	for {
+		select {
+		case c := <-b.conns:
+			_ = c.Close()
+		default:
+			return
+		}
+	}
 }
 
 // Addr is what the users of this kind call the node.

@@ -32,8 +32,9 @@ type Config struct {
 	FirstBytes  time.Duration // until a connection has said what it is about; 0: 30 s
 	DialTimeout time.Duration // of a connection to a node, hello included; 0: 10 s
 	JoinTimeout time.Duration // of a whole join; 0: 2 min
+	Ping        time.Duration // silence after which a connection for calls is asked whether it lives, and for the answer; 0: 3 s
 	MaxPending  int           // connections of unproven strangers; 0: 256, of one address a quarter
-	MaxJoining  int           // joins at a time; 0: 32
+	MaxJoining  int           // joins at a time; 0: 32, of one address a quarter
 }
 
 func (c Config) withDefaults() Config {
@@ -54,6 +55,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.JoinTimeout <= 0 {
 		c.JoinTimeout = 2 * time.Minute
+	}
+	if c.Ping <= 0 {
+		c.Ping = 3 * time.Second
 	}
 	if c.MaxPending <= 0 {
 		c.MaxPending = 256
@@ -79,11 +83,12 @@ type Port struct {
 	ephemeral tls.Certificate
 	unjoined  *identity // its configurations, while there is no identity
 	allow     atomic.Pointer[func(id string) error]
+	onRefused atomic.Pointer[func(node string, refused *Refused)]
 	onJoin    atomic.Pointer[func(context.Context, *tls.Conn)]
 
 	conns   *conns
 	pending *pending
-	joining chan struct{} // a slot for each join
+	joining *pending
 
 	raft   *inbox
 	gossip *gossip
@@ -128,7 +133,7 @@ func Listen(cfg Config) (*Port, error) {
 		unjoined: &identity{server: unjoinedConfig(cert, cfg.Clock), join: joinConfig(cert, cfg.Clock)},
 		conns:    newConns(m),
 		pending:  newPending(cfg.MaxPending),
-		joining:  make(chan struct{}, cfg.MaxJoining),
+		joining:  newPending(cfg.MaxJoining),
 		calls:    newInbox(tcp.Addr),
 	}
 	p.raft = newInbox(func() net.Addr { return nodeAddr(p.NodeID()) })
@@ -179,6 +184,9 @@ func advertised(want string, at *net.TCPAddr) (string, error) {
 		}
 		if p == "" || p == "0" {
 			p = port
+		}
+		if _, err := strconv.ParseUint(p, 10, 16); err != nil {
+			return "", fmt.Errorf("advertised address %q: port is not a number", want)
 		}
 		return net.JoinHostPort(host, p), nil
 	}
@@ -273,6 +281,17 @@ func (p *Port) allowed(id string) *Refused {
 	return &Refused{ReasonNotMember, err.Error()}
 }
 
+// OnRefused sets who hears that another node does not take this one: it was
+// forgotten, or missed a recovery. One node may be mistaken for a moment (its
+// state lags); a majority is not. The hook must not block.
+func (p *Port) OnRefused(hear func(node string, refused *Refused)) { p.onRefused.Store(&hear) }
+
+func (p *Port) heard(node string, refused *Refused) {
+	if hear := p.onRefused.Load(); hear != nil && *hear != nil {
+		(*hear)(node, refused)
+	}
+}
+
 // OnJoin sets who serves newcomers. The connection is closed when serve returns,
 // and its time is bounded. Nobody has been verified.
 func (p *Port) OnJoin(serve func(ctx context.Context, c *tls.Conn)) { p.onJoin.Store(&serve) }
@@ -301,10 +320,10 @@ func (p *Port) Close() error {
 	p.closing.Do(func() {
 		_ = p.tcp.Close()
 		_ = p.udp.Close()
+		p.conns.shut()
 		_ = p.raft.Close()
 		_ = p.calls.Close()
 		_ = p.gossip.Shutdown()
-		p.conns.shut()
 		p.callClient.CloseIdleConnections()
 	})
 	return nil

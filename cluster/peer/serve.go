@@ -141,6 +141,9 @@ func (p *Port) serve(ctx context.Context, raw net.Conn, host string, proven func
 	}
 	box, refused := p.judge(id, node, h)
 	if refused != nil {
+		if refused.Reason == ReasonStaleServer {
+			p.heard(node, refused)
+		}
 		p.refuseNode(t, raw, node, refused)
 		return
 	}
@@ -207,14 +210,12 @@ func (p *Port) serveJoin(ctx context.Context, raw net.Conn, t *tls.Conn, host st
 		_ = t.Close()
 		return
 	}
-	select {
-	case p.joining <- struct{}{}:
-		defer func() { <-p.joining }()
-	default:
+	if !p.joining.enter(host) {
 		p.refuse(raw, host, reasonTooMany, "too many joins at a time")
 		_ = t.Close()
 		return
 	}
+	defer p.joining.leave(host)
 	gauge := p.m.connections.WithLabelValues("join", "in")
 	gauge.Inc()
 	defer gauge.Dec()
