@@ -58,7 +58,9 @@ func (v *view) gone(n *Node) bool {
 	if heard.Before(v.in.LeaderSince) {
 		heard = v.in.LeaderSince
 	}
-	return v.in.Now.Sub(heard) > goneAfter || !n.Alive && v.in.Now.Sub(n.Since) > goneAfter
+	// Of a node that it never met, gossip knows nothing.
+	dead := !n.Alive && !n.Since.IsZero()
+	return v.in.Now.Sub(heard) > goneAfter || dead && v.in.Now.Sub(n.Since) > goneAfter
 }
 
 // stable reports whether a node has been alive for long enough. Right after an
