@@ -54,6 +54,33 @@ func newClient(cmd *cobra.Command) (*client, error) {
 
 // call sends one request and decodes the answer's JSON.
 func (c *client) call(method, path string, query url.Values, body any) (any, error) {
+	raw, err := c.fetch(method, path, query, body)
+	if err != nil {
+		return nil, err
+	}
+	return decode(raw)
+}
+
+// fetch sends one request and gives the answer, which is JSON.
+func (c *client) fetch(method, path string, query url.Values, body any) ([]byte, error) {
+	res, err := c.open(method, path, query, body)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	raw, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", c.addr, err)
+	}
+	if _, err := decode(raw); err != nil {
+		return nil, fmt.Errorf("%s%s answered %s: %.200s", c.addr, path, res.Status, raw)
+	}
+	return raw, nil
+}
+
+// open sends one request and gives the answer as it comes. The caller closes
+// its body.
+func (c *client) open(method, path string, query url.Values, body any) (*http.Response, error) {
 	var payload io.Reader
 	if body != nil {
 		raw, err := json.Marshal(body)
@@ -74,23 +101,44 @@ func (c *client) call(method, path string, query url.Values, body any) (any, err
 	req.Header.Set("Content-Type", "application/json")
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("no node answers at %s (%w): start one with `tollgate serve` or name another with --addr", c.addr, err)
+		return nil, &absent{c.addr, err}
+	}
+	if res.StatusCode < 300 {
+		return res, nil
 	}
 	defer res.Body.Close()
-	raw, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	raw, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil {
 		return nil, fmt.Errorf("read the answer of %s: %w", c.addr, err)
 	}
+	v, err := decode(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s answered %s: %.200s", target, res.Status, raw)
+	}
+	return nil, fmt.Errorf("%s: %s", res.Status, messageOf(v))
+}
+
+// absent says that nobody answers at an address.
+type absent struct {
+	addr string
+	err  error
+}
+
+// Error says what to do about it.
+func (a *absent) Error() string {
+	return fmt.Sprintf("no node answers at %s (%v): start one with `tollgate serve` or name another with --addr", a.addr, a.err)
+}
+
+// Unwrap is what the connection said.
+func (a *absent) Unwrap() error { return a.err }
+
+// decode reads JSON with its numbers as they stand.
+func decode(raw []byte) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	var v any
-	if err := dec.Decode(&v); err != nil {
-		return nil, fmt.Errorf("%s answered %s: %.200s", target, res.Status, raw)
-	}
-	if res.StatusCode >= 300 {
-		return nil, fmt.Errorf("%s: %s", res.Status, messageOf(v))
-	}
-	return v, nil
+	err := dec.Decode(&v)
+	return v, err
 }
 
 // messageOf finds the sentence in an error body of any of LiteLLM's shapes.
@@ -104,12 +152,35 @@ func messageOf(v any) string {
 		if s, ok := m["detail"].(string); ok {
 			return s
 		}
+		if s := fieldFaults(m["detail"]); s != "" {
+			return s
+		}
 	}
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Sprint(v)
 	}
 	return string(raw)
+}
+
+// fieldFaults puts the wrong fields of a request into one sentence.
+func fieldFaults(v any) string {
+	list, _ := v.([]any)
+	var parts []string
+	for _, e := range list {
+		m, _ := e.(map[string]any)
+		loc, _ := m["loc"].([]any)
+		msg, _ := m["msg"].(string)
+		if len(loc) < 2 || msg == "" {
+			return ""
+		}
+		names := make([]string, 0, len(loc))
+		for _, l := range loc[1:] { // the first says body or query
+			names = append(names, cell(l))
+		}
+		parts = append(parts, strings.Join(names, ".")+": "+strings.TrimPrefix(msg, "Value error, "))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // show prints an answer: whole as JSON, or the named columns of its rows.

@@ -37,8 +37,12 @@ func gateway(t *testing.T, status int, answer string) (addr string, requests *[]
 
 func command(t *testing.T, args ...string) (out, said string, status int) {
 	t.Helper()
+	return commandOf(everything(), args...)
+}
+
+func commandOf(n nodeFuncs, args ...string) (out, said string, status int) {
 	var o, e bytes.Buffer
-	status = Main(args, &o, &e)
+	status = execute(newRoot(&o, &e, n), args, &e)
 	return o.String(), e.String(), status
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -27,8 +28,17 @@ func walk(cmd *cobra.Command, visit func(*cobra.Command)) {
 	}
 }
 
+// everything is a node whose functions are all there and do nothing.
+func everything() nodeFuncs {
+	return nodeFuncs{
+		serve:    func(context.Context, run.Options) error { return nil },
+		restore:  func(context.Context, run.RestoreOptions) error { return nil },
+		recovery: func(context.Context, run.RecoverOptions) error { return nil },
+	}
+}
+
 func TestEveryCommandHasAShortTextAndAnExampleThatCallsIt(t *testing.T) {
-	walk(newRoot(io.Discard, io.Discard, run.Serve), func(cmd *cobra.Command) {
+	walk(newRoot(io.Discard, io.Discard, everything()), func(cmd *cobra.Command) {
 		require.NotEmpty(t, cmd.Short, cmd.CommandPath())
 		require.NotNil(t, cmd.Args, "%s takes any arguments in silence", cmd.CommandPath())
 		require.NotEmpty(t, cmd.Example, cmd.CommandPath())
@@ -42,9 +52,9 @@ func TestEveryCommandHasAShortTextAndAnExampleThatCallsIt(t *testing.T) {
 }
 
 func TestHelpOfEveryCommandShowsItsExample(t *testing.T) {
-	walk(newRoot(io.Discard, io.Discard, run.Serve), func(cmd *cobra.Command) {
+	walk(newRoot(io.Discard, io.Discard, everything()), func(cmd *cobra.Command) {
 		args := append(strings.Fields(cmd.CommandPath())[1:], "--help")
-		out, said, status := command(t, args...)
+		out, said, status := commandOf(everything(), args...)
 		require.Zero(t, status, said)
 		require.Contains(t, out, "Examples:", cmd.CommandPath())
 	})
@@ -52,11 +62,11 @@ func TestHelpOfEveryCommandShowsItsExample(t *testing.T) {
 
 // Examples are parsed by the commands they show: a flag that is gone breaks here.
 func TestExamplesParse(t *testing.T) {
-	walk(newRoot(io.Discard, io.Discard, run.Serve), func(cmd *cobra.Command) {
+	walk(newRoot(io.Discard, io.Discard, everything()), func(cmd *cobra.Command) {
 		for _, line := range strings.Split(cmd.Example, "\n") {
 			_, rest, ok := strings.Cut(strings.TrimSpace(line), "tollgate")
 			require.True(t, ok, line)
-			root := newRoot(io.Discard, io.Discard, run.Serve)
+			root := newRoot(io.Discard, io.Discard, everything())
 			found, flags, err := root.Find(strings.Fields(rest))
 			require.NoError(t, err, line)
 			require.NoError(t, found.ParseFlags(flags), line)
@@ -73,7 +83,7 @@ func TestCommandLineReferenceIsUpToDate(t *testing.T) {
 		"What stands on the command line wins over the environment, and the environment over a `.env` file in the\n" +
 		"working folder (unread with `LITELLM_MODE=PRODUCTION`). Every command ends with status 0, or with 1 and one\n" +
 		"sentence on standard error; faults of a config file come a line each.\n")
-	walk(newRoot(io.Discard, io.Discard, run.Serve), func(cmd *cobra.Command) {
+	walk(newRoot(io.Discard, io.Discard, everything()), func(cmd *cobra.Command) {
 		fmt.Fprintf(&b, "\n## %s\n\n%s.\n\n```\n%s\n```\n", cmd.CommandPath(), cmd.Short, trimIndent(cmd.Example))
 		flagTable(&b, cmd)
 	})
@@ -118,11 +128,12 @@ func flagTable(b *strings.Builder, cmd *cobra.Command) {
 	})
 }
 
-// variables are the environment names of a flag; the fields of objects and the
-// choices of one call have none.
+// variables are the environment names of a flag. All flags of a node have one;
+// of other commands those that say where to work: the fields of objects and the
+// choices of one call must not come from the environment of a node.
 func variables(cmd *cobra.Command, f *pflag.Flag) string {
-	node := cmd.Name() == "serve" || strings.HasPrefix(cmd.CommandPath(), "tollgate config")
-	if !node && f.Name != "addr" && f.Name != "output" {
+	node := cmd.Name() == "serve" || cmd.Name() == "join"
+	if !node && !contains([]string{"addr", "output", "config", "effective", "data-dir"}, f.Name) || cmd.CommandPath() == "tollgate snapshot verify" {
 		return ""
 	}
 	names := []string{"`TOLLGATE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")) + "`"}

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ var Version = "dev"
 
 // Main runs one command and returns the exit status.
 func Main(args []string, out, errOut io.Writer) int {
-	return execute(newRoot(out, errOut, run.Serve), args, errOut)
+	return execute(newRoot(out, errOut, nodeFuncs{serve: run.Serve}), args, errOut)
 }
 
 // execute runs the command that args name; an error is one line on errOut.
@@ -37,8 +38,16 @@ func execute(root *cobra.Command, args []string, errOut io.Writer) int {
 // silent is an error whose text has been shown already.
 type silent struct{ error }
 
-// newRoot builds the tree of commands. serve runs a node.
-func newRoot(out, errOut io.Writer, serve serveFunc) *cobra.Command {
+// nodeFuncs are what commands do on this machine, without a node to ask. A
+// command whose function is nil is not there.
+type nodeFuncs struct {
+	serve    serveFunc
+	restore  func(context.Context, run.RestoreOptions) error
+	recovery func(context.Context, run.RecoverOptions) error
+}
+
+// newRoot builds the tree of commands.
+func newRoot(out, errOut io.Writer, n nodeFuncs) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "tollgate",
 		Short:         "A gateway for large language models: one API, many providers, money that adds up",
@@ -52,9 +61,17 @@ func newRoot(out, errOut io.Writer, serve serveFunc) *cobra.Command {
 	root.SetOut(out)
 	root.SetErr(errOut)
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newServe(serve), newVersion(), newConfig())
+	root.AddCommand(newServe(n.serve), newJoin(n.serve), newVersion(), newConfig())
 	root.AddCommand(newObjects()...)
 	root.AddCommand(newSpend())
+	root.AddCommand(newToken(), newMembers(), newStatus(), newDrain(), newLeave(), newForget(), newTransferLeadership(),
+		newSecrets(), newGossip(), newBackup(), newSnapshot())
+	if n.restore != nil {
+		root.AddCommand(newRestore(n.restore))
+	}
+	if n.recovery != nil {
+		root.AddCommand(newRecover(n.recovery))
+	}
 	return root
 }
 

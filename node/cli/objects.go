@@ -84,6 +84,9 @@ func (o object) command() *cobra.Command {
 	cmd := &cobra.Command{Use: o.name, Short: "Manage " + o.plural, Example: "  " + o.example, Args: cobra.NoArgs, RunE: helpOnly}
 	addClientFlags(cmd)
 	cmd.AddCommand(o.listCommand(), o.showCommand(), o.changeCommand("create", o.create, cobra.NoArgs), o.changeCommand("update", o.update, cobra.ExactArgs(1)), o.deleteCommand())
+	if o.name == "key" {
+		cmd.AddCommand(newBlockKey("block", "Refuse the calls of a key, at once and on every node"), newBlockKey("unblock", "Take the calls of a blocked key again"))
+	}
 	return cmd
 }
 

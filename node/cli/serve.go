@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -27,65 +24,27 @@ var serveAlso = map[string][]string{
 type serveFunc func(context.Context, run.Options) error
 
 func newServe(serve serveFunc) *cobra.Command {
-	var o run.Options
-	var host, maxBytes string
-	var port, workers int
-	var debug, detailed bool
+	var n nodeFlags
+	var peers string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run a node: an empty data directory starts a cluster of one, a used one restarts",
 		Example: "  tollgate serve --config config/config.yaml --data-dir /var/lib/tollgate\n" +
-			"  LITELLM_MASTER_KEY=sk-1234 tollgate serve --config config.yaml --listen :4000",
+			"  LITELLM_MASTER_KEY=sk-1234 tollgate serve --config config.yaml --listen :4000\n" +
+			"  tollgate serve --config config.yaml --expect 3 --peers node-1:7946,node-2:7946,node-3:7946",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			env, err := environment()
-			if err != nil {
+			if _, err := n.read(cmd); err != nil {
 				return err
 			}
-			filled, err := fromEnv(cmd, env, serveAlso)
-			if err != nil {
-				return err
-			}
-			if err := listenFrom(cmd, filled, &o, host, port); err != nil {
-				return err
-			}
-			if maxBytes != "" {
-				n, err := parseBytes(maxBytes)
-				if err != nil {
-					return fmt.Errorf("--ledger-max-bytes %q: %w", maxBytes, err)
-				}
-				o.LedgerMax = n
-			}
-			o.LogLevel = logLevel(debug, detailed, env)
-			jsonLogs, _ := env("JSON_LOGS")
-			o.LogJSON = strings.EqualFold(jsonLogs, "true")
-			o.Version, o.Out, o.Env = Version, cmd.ErrOrStderr(), env
-			// A closed terminal stops a node in order, as SIGTERM does.
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-			defer stop()
-			// A second signal ends a drain that the operator no longer waits for:
-			// the next start charges what was open.
-			context.AfterFunc(ctx, stop)
-			return mend(serve(ctx, o))
+			n.o.Peers = addresses(peers)
+			return runNode(serve, n.o)
 		},
 	}
+	n.add(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.ConfigFile, "config", "c", "", "LiteLLM's config.yaml `FILE`")
-	f.StringVar(&o.DataDir, "data-dir", "data", "`DIR` for state, ledger and keys")
-	f.StringVar(&o.Listen, "listen", ":4000", "`HOST:PORT` of the API")
-	f.StringVar(&o.ClusterListen, "cluster-listen", ":7946", "`HOST:PORT` for other nodes; nothing listens there in this release")
-	f.StringVar(&o.Advertise, "advertise", "", "`HOST:PORT` under which other nodes reach this one; unused in this release")
-	f.StringVar(&o.Name, "name", "", "`NAME` of this node (default: the host's)")
-	f.StringVar(&o.Region, "region", "", "`REGION` of this node")
-	f.StringVar(&o.Zone, "zone", "", "`ZONE` of this node")
-	f.DurationVar(&o.DrainTimeout, "drain-timeout", 0, "how long calls in flight may finish at a stop (default 2m0s)")
-	f.StringVar(&maxBytes, "ledger-max-bytes", "", "disk `BYTES` that the ledger may take, such as 20GB (default: half of what is free)")
-	f.StringVar(&o.PprofListen, "pprof-listen", "", "`HOST:PORT` of Go's profiler; off when empty")
-	f.StringVar(&host, "host", "", "LiteLLM's name for the address of --listen")
-	f.IntVar(&port, "port", 0, "LiteLLM's name for the port of --listen")
-	f.IntVar(&workers, "num_workers", 0, "accepted and ignored: one process uses all cores")
-	f.BoolVar(&debug, "debug", false, "log more")
-	f.BoolVar(&detailed, "detailed_debug", false, "log everything")
+	f.IntVar(&n.o.Expect, "expect", 0, "start a cluster once `N` nodes with the same number have found each other; needs --peers")
+	f.StringVar(&peers, "peers", "", "`HOST:PORT,…` of the cluster ports at which those nodes are found, this one's may be among them")
 	return cmd
 }
 

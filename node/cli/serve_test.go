@@ -24,10 +24,10 @@ func served(t *testing.T, args ...string) (run.Options, string, int) {
 	t.Helper()
 	var got run.Options
 	var out, errOut bytes.Buffer
-	root := newRoot(&out, &errOut, func(_ context.Context, o run.Options) error {
+	root := newRoot(&out, &errOut, nodeFuncs{serve: func(_ context.Context, o run.Options) error {
 		got = o
 		return nil
-	})
+	}})
 	status := execute(root, args, &errOut)
 	return got, errOut.String(), status
 }
