@@ -29,6 +29,7 @@ func (c *call) run() *refusal.Refusal {
 			break
 		}
 		fault := c.attempt(try.candidate)
+		c.report(fault)
 		if fault == nil {
 			return nil
 		}
@@ -50,7 +51,7 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 		return provider.NewError(provider.BadRequest, "provider "+d.Provider+" does not serve "+c.routeName()+". Choose another model for this route.")
 	}
 	c.attempts++
-	c.served = cand
+	c.served, c.asked, c.reset = cand, false, 0
 	c.sentAt = c.h.Clock.Now()
 	c.prepare(cand)
 	if text, mocked := c.mockText(d); mocked {
@@ -65,7 +66,7 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 	}
 	c.keepSpace(req.Body)
 	c.addExtraHeaders(req)
-	c.atWork = true
+	c.atWork, c.asked = true, true
 	x, err := c.h.Upstream.Start(req, c.timeouts(d), func(x *upstream.Exchange) {
 		c.current.Store(x)
 		if c.canceled.Load() {
@@ -82,6 +83,7 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 		c.atWork = false
 		body, _ := x.ReadAll(nil, 1<<20)
 		fault := c.errorOf(p, x, body)
+		c.reset = resetOf(fault, x.Header, now)
 		x.Close() // status and headers are the connection's, which serves others from here on
 		return fault
 	}

@@ -41,6 +41,7 @@ type Deps struct {
 	Ledger    *store.Ledger
 	Upstream  *upstream.Client
 	Providers func(name string, op provider.Op) (provider.Provider, bool)
+	Health    route.Health // nil: every deployment is as good as another
 	Metrics   *Metrics
 	Clock     unit.Clock
 	Logger    *slog.Logger
@@ -159,6 +160,8 @@ type thisCall struct {
 	firstAt   time.Time     // its first byte
 	elsewhere time.Duration // spent waiting for providers, and between attempts
 	atWork    bool          // the provider was asked and has not refused: it may bill
+	asked     bool          // the attempt has reached for the provider
+	reset     time.Duration // after which a provider that limits us counts anew; 0 unknown
 
 	watch    *time.Timer
 	conn     Connection

@@ -165,7 +165,7 @@ func (c *call) makePlan() *refusal.Refusal {
 	}
 	plan, ok := route.Build(c.snap.Routing, name, fallbacks, func(group string) bool {
 		return c.principal.MayReach(c.snap, group)
-	})
+	}, c.h.Health)
 	if !ok {
 		typ := "invalid_request_error"
 		if c.compatOld() {

@@ -223,6 +223,7 @@ func (b *streamBody) pump() {
 // fail ends the stream after content has been sent.
 func (b *streamBody) fail(f *provider.Error) {
 	b.fault, b.over = f, true
+	b.c.reportLate(f)
 	if b.c.canceled.Load() {
 		return // nobody reads; Close books
 	}

@@ -34,6 +34,7 @@ import (
 	"tollgate/proxy/call"
 	"tollgate/proxy/provider/registry"
 	"tollgate/proxy/refusal"
+	"tollgate/proxy/route"
 	"tollgate/proxy/server"
 	"tollgate/proxy/upstream"
 )
@@ -84,6 +85,7 @@ type world struct {
 	catchUp  func(keyHash string) (moved bool, err error)
 
 	notice, drainFor time.Duration // set by options
+	health           route.Health
 }
 
 type option func(b *state.Builder, cfg *model.Config)
@@ -153,7 +155,7 @@ func openWorld(t *testing.T, w *world, options ...option) *world {
 	client := upstream.New(upstream.Config{Dial: w.dial})
 	w.calls = call.New(call.Deps{State: w.state, Admit: admit.New(w.rates, w.account), Ledger: w.ledger, Upstream: client,
 		Providers: registry.New(nil).Find, Metrics: call.NewMetrics(reg, func() int64 { return w.calls.InFlight() }),
-		Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Region: "here", Version: "test"})
+		Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Region: "here", Health: w.health, Version: "test"})
 	w.server = server.New(server.Deps{State: w.state, MasterHash: func() string { return auth.Hash([]byte(master)) }, Calls: w.calls,
 		Management: nothing{}, Readiness: nothing{}, CatchUp: w.newer, Notice: w.noticeOf, Gatherer: reg, Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Version: "test"})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -20,6 +20,7 @@ type Candidate struct {
 	Fallback   bool
 	share      float64 // of the load when no weights are given
 	key        float64 // of the random order
+	cooling    int64   // nanoseconds until when; 0: it is not
 }
 
 // Plan is the ordered list of what may be called.
@@ -67,8 +68,9 @@ func ModelMaxOutput(d *state.Deployment) int64 {
 }
 
 // Build makes the plan for a name: its own deployments in a weighted random
-// order, then those of each fallback that the caller may use.
-func Build(r *state.Routing, name string, fallbacks []string, allowed func(group string) bool) (Plan, bool) {
+// order, then those of each fallback that the caller may use; what is cooling
+// comes last. health may be nil.
+func Build(r *state.Routing, name string, fallbacks []string, allowed func(group string) bool, health Health) (Plan, bool) {
 	plan := Plan{Name: name}
 	target, ok := r.Resolve(name)
 	if ok {
@@ -84,6 +86,9 @@ func Build(r *state.Routing, name string, fallbacks []string, allowed func(group
 		if t, found := r.Resolve(f); found {
 			plan.add(t, f, true)
 		}
+	}
+	if !r.Config.Router.DisableCooldowns {
+		plan.coolLast(health)
 	}
 	return plan, len(plan.Candidates) > 0
 }

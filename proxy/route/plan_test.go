@@ -42,7 +42,7 @@ func firsts(t testing.TB, r *state.Routing, name string, n int) map[string]float
 	t.Helper()
 	out := map[string]float64{}
 	for range n {
-		p, ok := route.Build(r, name, nil, anyone)
+		p, ok := route.Build(r, name, nil, anyone, nil)
 		require.True(t, ok)
 		out[p.Candidates[0].Deployment.ID] += 1 / float64(n)
 	}
@@ -79,7 +79,7 @@ func TestLoadFollowsWeightsThenLimits(t *testing.T) {
 func TestEveryPlanHasEveryDeploymentOnce(t *testing.T) {
 	r := routing(t, list(entry("m", "a", "order: 2"), entry("m", "b", "order: 1"), entry("m", "c", ""), entry("m", "d", "order: 1")))
 	for range 200 {
-		p, ok := route.Build(r, "m", nil, anyone)
+		p, ok := route.Build(r, "m", nil, anyone, nil)
 		require.True(t, ok)
 		var ids []string
 		for _, c := range p.Candidates {
@@ -113,7 +113,7 @@ func TestFallbacksFollowWhatWasAskedFor(t *testing.T) {
 		"of a default, not to itself": {settings: "litellm_settings: {default_fallbacks: [z]}", asked: "z", want: []string{"z1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, ok := route.Build(routing(t, models+tc.settings+"\n"), tc.asked, tc.request, func(g string) bool { return g != tc.denied })
+			p, ok := route.Build(routing(t, models+tc.settings+"\n"), tc.asked, tc.request, func(g string) bool { return g != tc.denied }, nil)
 			require.True(t, ok)
 			var ids []string
 			for i, c := range p.Candidates {
@@ -126,7 +126,7 @@ func TestFallbacksFollowWhatWasAskedFor(t *testing.T) {
 }
 
 func TestUnknownModelHasNoPlan(t *testing.T) {
-	_, ok := route.Build(routing(t, list(entry("m", "a", ""))), "nobody", nil, anyone)
+	_, ok := route.Build(routing(t, list(entry("m", "a", ""))), "nobody", nil, anyone, nil)
 	require.False(t, ok)
 }
 
@@ -134,7 +134,7 @@ const priced = "input_cost_per_token: 0.000001, output_cost_per_token: 0.000002"
 
 func TestWorstCaseIsThatOfTheDearestCandidate(t *testing.T) {
 	r := routing(t, list(entry("m", "cheap", priced), entry("m", "dear", "input_cost_per_token: 0.000003, output_cost_per_token: 0.000001")))
-	p, _ := route.Build(r, "m", nil, anyone)
+	p, _ := route.Build(r, "m", nil, anyone, nil)
 	worst, ok := p.Worst(1000, 10)
 	require.True(t, ok)
 	require.Equal(t, 3*unit.Dollar/1000+10*unit.Dollar/1000_000, worst)
@@ -142,7 +142,7 @@ func TestWorstCaseIsThatOfTheDearestCandidate(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, 10*unit.Dollar/1000_000+2*unit.Dollar/1000, worst)
 
-	p, _ = route.Build(routing(t, list(entry("m", "cheap", priced), entry("m", "nobody-knows", ""))), "m", nil, anyone)
+	p, _ = route.Build(routing(t, list(entry("m", "cheap", priced), entry("m", "nobody-knows", ""))), "m", nil, anyone, nil)
 	p.Candidates[1].Deployment.Price = nil
 	_, ok = p.Worst(1, 1)
 	require.False(t, ok, "one candidate without a price")
@@ -150,7 +150,7 @@ func TestWorstCaseIsThatOfTheDearestCandidate(t *testing.T) {
 
 func TestAffordableOutputFitsEveryCandidate(t *testing.T) {
 	r := routing(t, list(entry("m", "cheap", priced), entry("m", "dear", "input_cost_per_token: 0.000001, output_cost_per_token: 0.00001")))
-	p, _ := route.Build(r, "m", nil, anyone)
+	p, _ := route.Build(r, "m", nil, anyone, nil)
 	for _, amount := range []unit.Money{unit.Dollar / 100, unit.Dollar / 1000, unit.Dollar} {
 		n := route.Affordable(&p, 100, amount)
 		worst, _ := p.Worst(100, n)

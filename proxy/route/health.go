@@ -1,0 +1,101 @@
+package route
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"tollgate/config/state"
+)
+
+// Health is what this node knows of how deployments have done lately, by its
+// own calls and by what others tell. Methods are called on every request: they
+// wait for nobody.
+type Health interface {
+	// Cooling reports a deployment that had better be left alone, until when, and
+	// why.
+	Cooling(d *state.Deployment) (until time.Time, reason string, ok bool)
+	// Report tells how one attempt went.
+	Report(d *state.Deployment, o Outcome)
+}
+
+// Kind is how an attempt went, as far as it says something of the deployment.
+type Kind uint8
+
+// The kinds. A provider that refuses a client's mistake has answered: OK.
+const (
+	OK Kind = iota
+	RateLimited
+	Quota // the account has no money or no right to more
+	Auth
+	ServerError
+	Timeout
+	Connect
+)
+
+// String is the kind's name in logs and metrics.
+func (k Kind) String() string {
+	switch k {
+	case OK:
+		return "ok"
+	case RateLimited:
+		return "rate_limited"
+	case Quota:
+		return "quota"
+	case Auth:
+		return "auth"
+	case ServerError:
+		return "server_error"
+	case Timeout:
+		return "timeout"
+	case Connect:
+		return "connect"
+	}
+	return "unknown"
+}
+
+// Outcome is one attempt.
+type Outcome struct {
+	Kind Kind
+	// Reset is how long the provider asks to be left alone; 0: it did not say.
+	Reset time.Duration
+	// Latency is from the request's leaving to the whole answer, or to the
+	// failure; 0 for streams, whose length is the answer's.
+	Latency time.Duration
+	// FirstToken is from the request's leaving to the first bytes of the answer;
+	// 0 when none came.
+	FirstToken time.Duration
+}
+
+// coolLast moves what is cooling behind everything else, the fallbacks too: a
+// group of which all is cooling gives way to its fallbacks. Nothing is dropped;
+// when all is cooling, what is over soonest comes first.
+func (p *Plan) coolLast(h Health) {
+	c := p.Candidates
+	if h == nil || len(c) < 2 {
+		return
+	}
+	cooling := 0
+	for i := range c {
+		c[i].cooling = 0
+		if until, _, ok := h.Cooling(c[i].Deployment); ok {
+			c[i].cooling = max(until.UnixNano(), 1)
+			cooling++
+		}
+	}
+	if cooling == 0 {
+		return
+	}
+	slices.SortStableFunc(c, func(a, b Candidate) int {
+		if a.cooling == 0 || b.cooling == 0 {
+			return cmp.Compare(a.cooling, b.cooling)
+		}
+		if a.Fallback != b.Fallback { // what was asked for comes before what stands in for it
+			if a.Fallback {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.cooling, b.cooling)
+	})
+}
