@@ -77,9 +77,9 @@ func (p *Plan) coolLast(h Health) {
 	}
 	cooling := 0
 	for i := range c {
-		c[i].cooling = 0
+		c[i].key = 0
 		if until, _, ok := h.Cooling(c[i].Deployment); ok {
-			c[i].cooling = max(until.UnixNano(), 1)
+			c[i].key = max(float64(until.UnixNano()), 1)
 			cooling++
 		}
 	}
@@ -87,15 +87,13 @@ func (p *Plan) coolLast(h Health) {
 		return
 	}
 	slices.SortStableFunc(c, func(a, b Candidate) int {
-		if a.cooling == 0 || b.cooling == 0 {
-			return cmp.Compare(a.cooling, b.cooling)
-		}
-		if a.Fallback != b.Fallback { // what was asked for comes before what stands in for it
+		// What was asked for comes before what stands in for it.
+		if a.key > 0 && b.key > 0 && a.Fallback != b.Fallback {
 			if a.Fallback {
 				return 1
 			}
 			return -1
 		}
-		return cmp.Compare(a.cooling, b.cooling)
+		return cmp.Compare(a.key, b.key)
 	})
 }

@@ -19,8 +19,7 @@ type Candidate struct {
 	Group      string // the group it was found under: a fallback's differs from the one asked for
 	Fallback   bool
 	share      float64 // of the load when no weights are given
-	key        float64 // of the random order
-	cooling    int64   // nanoseconds until when; 0: it is not
+	key        float64 // of the order it is sorted into: random, then until when it cools
 }
 
 // Plan is the ordered list of what may be called.
