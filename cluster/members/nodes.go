@@ -23,7 +23,7 @@ func (s *State) found(c *Command) Result {
 	case s.CA != nil:
 		return refuse(CodeExists, "the cluster has a certificate authority already")
 	}
-	if fault := c.Node.fault(); fault != "" {
+	if fault := c.Node.Fault(); fault != "" {
 		return refuse(CodeBadCommand, "found with node %s: %s", c.Node.ID, fault)
 	}
 	if r := s.checkRemoved(c.Node.ID); r.Refused != "" {
@@ -41,7 +41,7 @@ func (s *State) admit(c *Command) Result {
 	if n == nil {
 		return refuse(CodeBadCommand, "the node to admit is missing")
 	}
-	if fault := n.fault(); fault != "" {
+	if fault := n.Fault(); fault != "" {
 		return refuse(CodeBadCommand, "admit node %s: %s", n.ID, fault)
 	}
 	if r := s.checkRemoved(n.ID); r.Refused != "" {
@@ -92,7 +92,7 @@ func (s *State) start(c *Command) Result {
 	if n == nil {
 		return refuse(CodeBadCommand, "the node that starts is missing")
 	}
-	if fault := n.fault(); fault != "" {
+	if fault := n.Fault(); fault != "" {
 		return refuse(CodeBadCommand, "start node %s: %s", n.ID, fault)
 	}
 	if n.Nonce == "" || n.Incarnation == 0 {
@@ -219,8 +219,8 @@ func (s *State) checkFeatures(n *Node) Result {
 		n.ID, n.FeatureMin, n.FeatureMax, s.Feature, what)
 }
 
-// fault says what is wrong with a node that somebody sent.
-func (n *Node) fault() string {
+// Fault says what is wrong with a node that asks to be taken in, "" if nothing.
+func (n *Node) Fault() string {
 	switch {
 	case n.ID == "":
 		return "it has no id"
