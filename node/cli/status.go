@@ -122,7 +122,7 @@ func writeStatus(out io.Writer, s *clusterapi.Status, members []clusterapi.Membe
 	}
 	row("voters", "%d, %s", s.Voters, quorum)
 	row("nodes", "%s %d of %d alive", bar(int64(s.Alive), int64(s.Nodes), barWidth), s.Alive, s.Nodes)
-	row("state", "%s index %d of %d", bar(int64(s.Applied), int64(s.Commit), barWidth), s.Applied, s.Commit)
+	row("state", "index %d, %d to apply", s.Applied, s.Commit-min(s.Applied, s.Commit))
 	row("config", "%s", configLine(s))
 	row("this node", "%s, %s, %s, %s%s", s.Name, place(s.Region, s.Zone), cell(s.Version), s.State, readiness(s))
 	row("in flight", "%d", s.InFlight)

@@ -16,7 +16,11 @@ func isTerminal(stream any) bool {
 		return false
 	}
 	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+	if err != nil || st.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull) // a character device as well, with nobody behind it
+	return err != nil || !os.SameFile(st, null)
 }
 
 // confirm asks a person to type a word. Anything else is no.
