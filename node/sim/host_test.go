@@ -186,6 +186,14 @@ func (h *host) stop() {
 	r.wg.Wait()
 }
 
+// current is the present run, nil while the host is down: for clients, which
+// go on while hosts are stopped and started.
+func (h *host) current() *run {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.run
+}
+
 // settled ends what the node proposes by itself.
 func (h *host) settled() {
 	h.endBooks()
@@ -265,8 +273,12 @@ type reply struct {
 // manage sends one management request of the master key, with the consistency
 // that the server would wait for; "" is none.
 func (h *host) manage(level cluster.Level, method, path string, body any) reply {
+	r := h.current()
+	if r == nil {
+		return reply{code: "down"}
+	}
 	if level != "" {
-		if _, err := h.Wait(context.Background(), cluster.Consistency{Level: level}); err != nil {
+		if _, err := r.Wait(context.Background(), cluster.Consistency{Level: level}); err != nil {
 			return reply{status: 503, code: "state_behind"}
 		}
 	}
@@ -282,7 +294,7 @@ func (h *host) manage(level cluster.Level, method, path string, body any) reply 
 	}
 	var ctx fasthttp.RequestCtx
 	ctx.Init(&req, nil, nil)
-	ok, no := h.admin.Handle(&ctx, &auth.Principal{Master: true, Role: auth.RoleAdmin})
+	ok, no := r.admin.Handle(&ctx, &auth.Principal{Master: true, Role: auth.RoleAdmin})
 	switch {
 	case !ok:
 		return reply{status: 404, code: "no such route"}
@@ -297,22 +309,26 @@ func (h *host) manage(level cluster.Level, method, path string, body any) reply 
 // use presents a key as a model call does: what newer state could lift is
 // refused only after newer state has been asked for.
 func (h *host) use(key string) *refusal.Refusal {
+	r := h.current()
+	if r == nil {
+		return refusal.Unavailable("down", "the node is down", time.Second)
+	}
 	identify := func(s *state.Snapshot) *refusal.Refusal {
 		_, no := auth.Identify(s, "", []byte(key), time.Now(), false)
 		return no
 	}
-	no := identify(h.parts.store.State())
+	no := identify(r.parts.store.State())
 	if no == nil || !no.Liftable {
 		return no
 	}
-	moved, err := h.CatchUp(context.Background(), auth.Hash([]byte(key)))
+	moved, err := r.CatchUp(context.Background(), auth.Hash([]byte(key)))
 	if err != nil {
 		return refusal.StateBehind()
 	}
 	if !moved {
 		return no
 	}
-	return identify(h.parts.store.State())
+	return identify(r.parts.store.State())
 }
 
 // local is what this node's own state says of a key.
@@ -324,7 +340,10 @@ func (h *host) local(key string) *refusal.Refusal {
 // spend makes one call against a key's budget: it reserves, writes the maximum
 // into the ledger, and settles.
 func (h *host) spend(key string, most, cost unit.Money) error {
-	r := h.run
+	r := h.current()
+	if r == nil {
+		return errDown
+	}
 	scope := model.Scope{Dim: model.DimKey, ID: auth.Hash([]byte(key))}
 	def, ok := r.parts.store.State().BudgetOf(scope)
 	if !ok {

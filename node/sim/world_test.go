@@ -162,7 +162,6 @@ func (w *world) admit(h *host) {
 // until waits for a condition in virtual time.
 func (w *world) until(within time.Duration, what string, ok func() bool) {
 	w.t.Helper()
-	w.t.Helper()
 	for end := time.Now().Add(within); !ok(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.net.Report(failed{w.t})
@@ -314,6 +313,9 @@ func (w *world) end() {
 	}
 	time.Sleep(10 * time.Minute)
 }
+
+// note is a line for who reads a run with -v.
+func (w *world) note(format string, args ...any) { w.t.Helper(); w.t.Logf(format, args...) }
 
 func soon(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
