@@ -38,12 +38,16 @@ type Mutation struct {
 	At      time.Time `json:"at"`
 	By      string    `json:"by,omitempty"`
 	Changes []Change  `json:"changes"`
+	// Sealed is what a repeated mutation needs to answer as the first did and
+	// stands nowhere else: a key that was made, sealed by the proposer.
+	Sealed string `json:"sealed,omitempty"`
 }
 
 // Result is what applying a mutation gave.
 type Result struct {
 	Index    uint64   `json:"index"`
 	Conflict *Refused `json:"conflict,omitempty"`
+	Sealed   string   `json:"sealed,omitempty"` // of the mutation that was applied
 }
 
 // Refused names the change that did not meet its expectation.

@@ -99,6 +99,7 @@ func (a *Applier) Apply(index uint64, at time.Time, version byte, payload []byte
 	result := model.Result{Index: index}
 	if result.Conflict = a.refused(m.Changes); result.Conflict == nil {
 		a.commit(index, now, todo, m.Changes)
+		result.Sealed = m.Sealed
 	} else {
 		// The clock goes on: it decides how long results are remembered.
 		next := *a.current

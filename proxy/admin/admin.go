@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -32,7 +33,17 @@ type Deps struct {
 	// Revoked waits until every reachable node has applied index and names the
 	// nodes that had not when time ran out. Nil: nothing to wait for.
 	Revoked func(ctx context.Context, index uint64) (behind []string)
-	Spend   Spend
+	// Consistent brings this node to a state as new as a level (Local, Leader or
+	// Linearizable) and an index (0: any) ask for, and says how long ago it last
+	// heard of the leader, also with an error. Nil: this node is alone and has all
+	// there is.
+	Consistent func(ctx context.Context, level string, minIndex uint64) (stale time.Duration, err error)
+	// SealAnswer and OpenAnswer seal and open the secret in an answer that a
+	// repeated write must get on any node. Nil: a key is shown by the node that
+	// made it, or not again.
+	SealAnswer func(entity, plain string) (sealed string, err error)
+	OpenAnswer func(entity, sealed string) (plain string, err error)
+	Spend      Spend
 	// SealDeployment resolves environment references in a deployment's
 	// parameters and seals the secrets among them, in place. Nil refuses
 	// deployments that bring secrets.
@@ -103,8 +114,31 @@ func (a *Admin) Handle(ctx *fasthttp.RequestCtx, p *auth.Principal) (ok bool, r 
 		ctx.Response.Header.Set("allow", strings.Join(a.Methods(path), ", "))
 		return true, &refusal.Refusal{Status: 405, Message: "Method Not Allowed", Detail: true}
 	}
-	c := &call{a: a, ctx: ctx, p: p, s: a.State.State(), path: path, route: route, param: param}
-	return true, c.serve(h)
+	newest, r := a.freshen(ctx, readsOnly(string(ctx.Method()), route))
+	if r != nil {
+		return true, r
+	}
+	c := &call{a: a, ctx: ctx, p: p, path: path, route: route, param: param}
+	r = c.serve(h)
+	// A caller without the right may have it by newer state, and so is asked for
+	// anew by whoever identified it. Of objects we know better ourselves.
+	if r != nil && r.Liftable && !newest && r.Status != fasthttp.StatusForbidden && a.Consistent != nil {
+		moved, behind := a.catchUp(c)
+		switch {
+		case behind != nil:
+			r = behind
+		case moved:
+			r = c.serve(h)
+		}
+		newest = true
+	}
+	if r != nil && r.Liftable {
+		r.Liftable = !newest || r.Status == fasthttp.StatusForbidden
+	}
+	if len(ctx.Response.Header.Peek("X-State-Index")) == 0 {
+		c.written(c.s.Index)
+	}
+	return true, r
 }
 
 // Methods lists what a path of ours answers to, in a fixed order; empty when

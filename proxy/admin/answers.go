@@ -22,8 +22,8 @@ const (
 
 // answers remembers the successful answers to writes with an Idempotency-Key.
 // It is a courtesy of this node: without it a repeated write still happens only
-// once, because its mutation has the same id, but a generated key could not be
-// shown a second time.
+// once, because its mutation has the same id, and its answer is made anew from
+// the state and the sealed secret that the state machine keeps with the result.
 type answers struct {
 	clock unit.Clock
 	mu    sync.Mutex // guards the two below

@@ -21,19 +21,28 @@ type call struct {
 	a     *Admin
 	ctx   *fasthttp.RequestCtx
 	p     *auth.Principal
-	s     *state.Snapshot // replaced by the newer one after a write
+	first *state.Snapshot // that it began with
+	s     *state.Snapshot // the same, replaced by the newer one after a write
 	path  string
 	route string // path with {} for the id inside it, which may be a key
 	param string // that id, of routes that have one
 	key   string // Idempotency-Key, "" when the caller sent none
 	tries int    // submissions so far: each needs a mutation id of its own
 	ids   int    // ids made in this attempt
+	// secret is the key that the write makes. A repetition finds the one that was
+	// made.
+	secret string
+	// done says that the write has been made: what is refused now is no refusal
+	// of the call.
+	done bool
 	// repeated says that an earlier call with this Idempotency-Key did the write.
 	repeated bool
 }
 
-// serve runs the handler, once per Idempotency-Key.
+// serve runs the handler on the newest state here, once per Idempotency-Key.
 func (c *call) serve(h handler) *refusal.Refusal {
+	c.first = c.a.State.State()
+	c.s, c.tries, c.ids = c.first, 0, 0
 	c.key = string(c.ctx.Request.Header.Peek("Idempotency-Key"))
 	var r *refusal.Refusal
 	switch {
@@ -44,8 +53,13 @@ func (c *call) serve(h handler) *refusal.Refusal {
 	default:
 		r = c.a.answers.once(c, h)
 	}
-	if r == answered {
+	switch {
+	case r == answered:
 		return nil
+	case r != nil && c.done:
+		r.Liftable = false
+	case r == nil && c.repeated:
+		c.ctx.Response.Header.Set("Idempotent-Replayed", "true")
 	}
 	return r
 }
@@ -170,17 +184,18 @@ func (p page) cut(n int) (from, to, pages int) {
 	return from, min(from+p.size, n), pages
 }
 
-// badRequest is LiteLLM's refusal of a management call.
+// badRequest is LiteLLM's refusal of a management call. It and those below may
+// follow from objects that are changed elsewhere at this moment.
 func badRequest(param, format string, args ...any) *refusal.Refusal {
-	return refusal.New(400, "bad_request", param, sprintf(format, args))
+	return refusal.New(400, "bad_request", param, sprintf(format, args)).Lift()
 }
 
 func notFound(param, format string, args ...any) *refusal.Refusal {
-	return refusal.New(404, "not_found_error", param, sprintf(format, args))
+	return refusal.New(404, "not_found_error", param, sprintf(format, args)).Lift()
 }
 
 func forbidden(format string, args ...any) *refusal.Refusal {
-	return refusal.New(403, "auth_error", refusal.None, "Authentication Error, "+sprintf(format, args))
+	return refusal.New(403, "auth_error", refusal.None, "Authentication Error, "+sprintf(format, args)).Lift()
 }
 
 func sprintf(format string, args []any) string {

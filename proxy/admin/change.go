@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -45,15 +46,21 @@ func (c *call) submit(build func(s *state.Snapshot) ([]model.Change, *refusal.Re
 		if r != nil {
 			return r
 		}
-		res, err := c.a.Mutate(c.background(), model.Mutation{ID: id, At: c.now(), By: c.who(), Changes: changes})
+		sealed, r := c.sealSecret(id)
+		if r != nil {
+			return r
+		}
+		res, err := c.a.Mutate(c.background(), model.Mutation{ID: id, At: c.now(), By: c.who(), Changes: changes, Sealed: sealed})
 		if err != nil {
 			return c.a.Unavailable(err)
 		}
 		if conflict = res.Conflict; conflict != nil {
 			continue
 		}
-		c.s = c.a.State.State()
-		c.written(res.Index)
+		if res.Sealed != sealed { // each sealing differs: this one is the first call's
+			c.repeats(id, res)
+		}
+		c.took(res)
 		c.a.Logger.Info("state changed over the API", "route", c.route, "by", c.who(), "changes", len(changes), "index", res.Index)
 		return nil
 	}
@@ -77,14 +84,51 @@ func (c *call) wasDone(r *refusal.Refusal) bool {
 			return false
 		}
 		if res.Conflict == nil {
-			c.repeated = true
-			c.s = c.a.State.State()
-			c.written(res.Index)
+			c.repeats(id, res)
+			c.took(res)
 			return true
 		}
 	}
 	return false
 }
+
+// took notes that the write is made and visible here.
+func (c *call) took(res model.Result) {
+	c.done = true
+	c.s = c.a.State.State()
+	c.written(res.Index)
+}
+
+// sealSecret seals the key that a write makes, so that a repetition of the write
+// is answered with it on whichever node it arrives.
+func (c *call) sealSecret(id string) (string, *refusal.Refusal) {
+	if c.key == "" || c.secret == "" || c.a.SealAnswer == nil || c.a.OpenAnswer == nil {
+		return "", nil
+	}
+	sealed, err := c.a.SealAnswer(answerEntity(id), c.secret)
+	if err != nil {
+		c.a.Logger.Error("answer not sealed", "route", c.route, "error", err)
+		return "", refusal.Unavailable("secrets_unavailable", "The new key could not be sealed for a repetition of this call; nothing was changed.", 5*time.Second)
+	}
+	return sealed, nil
+}
+
+// repeats notes that an earlier call made the write, and finds the key it made.
+func (c *call) repeats(id string, res model.Result) {
+	c.repeated = true
+	if res.Sealed == "" || c.a.OpenAnswer == nil {
+		return
+	}
+	plain, err := c.a.OpenAnswer(answerEntity(id), res.Sealed)
+	if err != nil {
+		c.a.Logger.Warn("answer of an earlier call not opened", "route", c.route, "error", err)
+		return
+	}
+	c.secret = plain
+}
+
+// answerEntity names the place that an answer is sealed for.
+func answerEntity(mutation string) string { return "answer/" + mutation }
 
 // probes is how many of a call's mutation ids are tried: an id that met a
 // conflict answers so for ever, and the write went on under the next.

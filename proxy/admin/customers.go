@@ -59,7 +59,7 @@ func (x *customerFields) into(e *model.EndUser) {
 }
 
 func noSuchCustomer(id string) *refusal.Refusal {
-	return refusal.New(404, "not_found", "end_user_id", "End User Id="+id+" does not exist in db")
+	return refusal.New(404, "not_found", "end_user_id", "End User Id="+id+" does not exist in db").Lift()
 }
 
 // checkBudget refuses a budget id that names nothing.
@@ -241,6 +241,7 @@ func customerDelete(c *call) *refusal.Refusal {
 	if c.repeated {
 		n = len(distinct(ids.v))
 	}
+	c.spread()
 	return c.ok(struct {
 		Deleted int    `json:"deleted_customers"`
 		Message string `json:"message"`

@@ -108,7 +108,7 @@ func keyUpdate(c *call) *refusal.Refusal {
 	if r != nil {
 		return r
 	}
-	if x.limiting() || x.blocked.v {
+	if x.limiting() || x.blocked.v || x.spend.given || x.permissions.given || tempGiven {
 		c.spread()
 	}
 	k, ok := c.s.Keys.Get(hash)
@@ -286,7 +286,7 @@ func keyRegenerate(c *call) *refusal.Refusal {
 		return r
 	}
 	oldHash := hashOf(key.v)
-	hash := auth.Hash([]byte(plain))
+	c.secret = plain
 	r = c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		old, ok := s.Keys.Get(oldHash)
 		if !ok {
@@ -309,7 +309,7 @@ func keyRegenerate(c *call) *refusal.Refusal {
 		return r
 	}
 	c.spread()
-	return c.showMade(plain, hash, &x)
+	return c.showMade(&x)
 }
 
 // rotate fills a fresh key with everything that the old one has.

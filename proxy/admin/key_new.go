@@ -59,12 +59,13 @@ func (c *call) generate(service bool) *refusal.Refusal {
 	if r != nil {
 		return r
 	}
-	var k *model.Key
+	c.secret = plain
 	r = c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		if r := checkReferences(s, &x, ""); r != nil {
 			return nil, r
 		}
-		if k, r = c.newKey(s, plain, &x); r != nil {
+		k, r := c.newKey(s, plain, &x)
+		if r != nil {
 			return nil, r
 		}
 		return []model.Change{put(model.Keys, k)}, nil
@@ -72,7 +73,7 @@ func (c *call) generate(service bool) *refusal.Refusal {
 	if r != nil {
 		return r
 	}
-	return c.showMade(plain, k.Hash, &x)
+	return c.showMade(&x)
 }
 
 // checkKey notes a key chosen by the caller that cannot be one.
@@ -191,15 +192,16 @@ func (c *call) masterHash() string {
 	return c.a.MasterKeyHash()
 }
 
-// showMade answers with a key that was just made. When the state holds another
-// key instead, this call repeated an earlier one under its Idempotency-Key.
-func (c *call) showMade(plain, hash string, x *keyFields) *refusal.Refusal {
-	k, ok := c.s.Keys.Get(hash)
+// showMade answers with a key that was just made. When the state does not hold
+// it, this call repeated an earlier one under its Idempotency-Key, whose key
+// cannot be told any more.
+func (c *call) showMade(x *keyFields) *refusal.Refusal {
+	k, ok := c.s.Keys.Get(auth.Hash([]byte(c.secret)))
 	if !ok {
 		return c.notShownAgain()
 	}
 	kept := func(name string) jsontext.Value { return raw(k.Extra[name], "null") }
-	return c.ok(madeKey{plain, k.Hash, k.Hash, c.keyRow(c.s, k), lifetimeView(x),
+	return c.ok(madeKey{c.secret, k.Hash, k.Hash, c.keyRow(c.s, k), lifetimeView(x),
 		kept("guardrails"), kept("prompts"), kept("enforced_params"), kept("tpm_limit_type"), kept("rpm_limit_type")})
 }
 

@@ -98,7 +98,7 @@ func memberAdd(c *call) *refusal.Refusal {
 			who, already := memberOf(s, t, m.userID, m.email)
 			if already && single {
 				return nil, refusal.New(400, "team_member_already_in_team", "user_id",
-					"User with user_id="+who+" is already a member of team="+t.ID+".")
+					"User with user_id="+who+" is already a member of team="+t.ID+".").Lift()
 			}
 			if already {
 				continue

@@ -335,6 +335,7 @@ func modelUpdate(c *call) *refusal.Refusal {
 	if r != nil {
 		return r
 	}
+	c.spread()
 	return c.showStored(id)
 }
 

@@ -52,20 +52,20 @@ func userNew(c *call) *refusal.Refusal {
 		}
 	}
 	key.user = field[string]{true, true, id.v}
-	makeKey, plain, hash := wantKey.or(true), "", ""
+	makeKey, plain := wantKey.or(true), ""
 	if makeKey {
 		if plain, r = c.secretKey(wanted); r != nil {
 			return r
 		}
-		hash = auth.Hash([]byte(plain))
 	}
 	password, r := c.passwordHash(x.password)
 	if r != nil {
 		return r
 	}
+	c.secret = plain
 	r = c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		if _, ok := s.Users.Get(id.v); ok {
-			return nil, refusal.New(409, "bad_request", "user_id", "User with id "+id.v+" already exists")
+			return nil, refusal.New(409, "bad_request", "user_id", "User with id "+id.v+" already exists").Lift()
 		}
 		if r := checkEmail(s, x.email.v, ""); r != nil {
 			return nil, r
@@ -109,11 +109,11 @@ func userNew(c *call) *refusal.Refusal {
 	}
 	out := madeUser{userRow: c.userRow(c.s, u), Duration: lifetimeView(&key)}
 	if makeKey {
-		k, ok := c.s.Keys.Get(hash)
+		k, ok := c.s.Keys.Get(auth.Hash([]byte(c.secret)))
 		if !ok {
 			return c.notShownAgain()
 		}
-		out.Key, out.Token, out.TokenID = &plain, &k.Hash, &k.Hash
+		out.Key, out.Token, out.TokenID = &c.secret, &k.Hash, &k.Hash
 		out.KeyName, out.KeyAlias, out.TeamID = optional(k.Name), optional(k.Alias), optional(k.TeamID)
 		if k.Expires != nil {
 			out.Expires = moment(*k.Expires)

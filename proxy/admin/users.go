@@ -120,7 +120,7 @@ func checkEmail(s *state.Snapshot, email, self string) *refusal.Refusal {
 		return nil
 	}
 	if u, ok := s.UserByEmail(email); ok && u.ID != self {
-		return refusal.New(409, "bad_request", "user_email", "User with email "+email+" already exists")
+		return refusal.New(409, "bad_request", "user_email", "User with email "+email+" already exists").Lift()
 	}
 	return nil
 }

@@ -54,9 +54,9 @@ type Incoming struct {
 	PathModel string
 	Conn      Connection
 	// Newer is asked before a refusal is given that newer state could lift: the
-	// snapshot and caller to judge the call by once more, nil when there is no
-	// newer one, or what is answered instead. Nil: nobody has newer state.
-	Newer func(ctx *fasthttp.RequestCtx) (*state.Snapshot, auth.Principal, *refusal.Refusal)
+	// snapshot and caller to judge the call by once more, nil when there is none
+	// newer than had, or what is answered instead. Nil: nobody has newer state.
+	Newer func(ctx *fasthttp.RequestCtx, had *state.Snapshot) (*state.Snapshot, auth.Principal, *refusal.Refusal)
 	// Count asks only how many tokens the input has: nothing is sent, reserved
 	// or booked.
 	Count bool
@@ -110,7 +110,7 @@ func (c *call) walk(in Incoming) *refusal.Refusal {
 // walkAnew takes the whole walk once more by newer state, if there is any. The
 // first came to a refusal before anything was reserved, sent or written.
 func (c *call) walkAnew(in Incoming, ref *refusal.Refusal) *refusal.Refusal {
-	snap, p, instead := in.Newer(c.ctx)
+	snap, p, instead := in.Newer(c.ctx, c.snap)
 	switch {
 	case instead != nil:
 		return instead

@@ -33,6 +33,7 @@ func (s *Server) caught(ctx *fasthttp.RequestCtx) (moved bool, behind *refusal.R
 // judged runs a judgement, and once more by newer state if there is any and it
 // could change a refusal. A judgement that refuses has done nothing.
 func (s *Server) judged(ctx *fasthttp.RequestCtx, judge func() *refusal.Refusal) *refusal.Refusal {
+	before := s.State.State()
 	ref := judge()
 	if ref == nil || !ref.Liftable || s.CatchUp == nil {
 		return ref
@@ -41,20 +42,21 @@ func (s *Server) judged(ctx *fasthttp.RequestCtx, judge func() *refusal.Refusal)
 	switch {
 	case behind != nil:
 		return behind
-	case !moved:
+	case !moved && s.State.State() == before:
 		return ref
 	}
 	return judge()
 }
 
-// callerByNewer finds out by newer state who calls. The snapshot is nil when
-// there is no newer one, and the refusal is then why that is not known.
-func (s *Server) callerByNewer(ctx *fasthttp.RequestCtx) (*state.Snapshot, auth.Principal, *refusal.Refusal) {
+// callerByNewer finds out who calls by state newer than what the request was
+// judged by. The snapshot is nil when there is no newer one, and the refusal is
+// then why that is not known.
+func (s *Server) callerByNewer(ctx *fasthttp.RequestCtx, had *state.Snapshot) (*state.Snapshot, auth.Principal, *refusal.Refusal) {
 	moved, behind := s.caught(ctx)
-	if behind != nil || !moved {
+	snap := s.State.State() // another request's asking may have moved it
+	if behind != nil || !moved && snap == had {
 		return nil, auth.Principal{}, behind
 	}
-	snap := s.State.State()
 	p, ref := s.caller(ctx, snap, string(ctx.Path()))
 	return snap, p, ref
 }

@@ -110,7 +110,7 @@ func (s *Server) modelCall(ctx *fasthttp.RequestCtx, op provider.Op, pathModel, 
 	snap, newer := s.State.State(), s.newer
 	p, ref := s.caller(ctx, snap, path)
 	if ref != nil && ref.Liftable && newer != nil {
-		if fresh, who, why := newer(ctx); fresh != nil || why != nil {
+		if fresh, who, why := newer(ctx, snap); fresh != nil || why != nil {
 			snap, p, ref = fresh, who, why
 		}
 		newer = nil // what is refused after that is refused by the newest state

@@ -79,7 +79,7 @@ type Server struct {
 	open    connections
 	drain   draining
 	// newer is callerByNewer, nil when nobody has newer state.
-	newer func(*fasthttp.RequestCtx) (*state.Snapshot, auth.Principal, *refusal.Refusal)
+	newer func(*fasthttp.RequestCtx, *state.Snapshot) (*state.Snapshot, auth.Principal, *refusal.Refusal)
 }
 
 // New makes a server; Run serves.
