@@ -19,7 +19,6 @@ import (
 func TestFaultsLeaveOneLeaderOneStateAndNoBudgetOver(t *testing.T) {
 	forSeeds(t, 4, 12, func(t *testing.T, seed uint64) {
 		w := found(t, plan{seed: seed, regions: []string{"eu", "us", "ap", "eu", "us"}, net: sim.Config{Jitter: 0.1, Loss: 0.005}})
-		defer w.net.Report(t)
 		const limit = 2 * unit.Money(1e9)
 		r := w.hosts[0].manage("", "POST", "/key/generate", map[string]any{"key": "sk-budget", "max_budget": 2})
 		require.Equal(t, 200, r.status, r)
@@ -27,40 +26,23 @@ func TestFaultsLeaveOneLeaderOneStateAndNoBudgetOver(t *testing.T) {
 		var mu sync.Mutex // guards made, spent
 		var made []string
 		spent, refused := 0, 0
-		stop := make(chan struct{})
-		var clients sync.WaitGroup
 		for i, h := range w.hosts {
-			clients.Go(func() {
-				for k := 0; ; k++ {
-					select {
-					case <-stop:
-						return
-					case <-time.After(w.net.Between(100*time.Millisecond, 2*time.Second)):
-					}
-					key := fmt.Sprintf("sk-made-%d-%d", i, k)
-					r := h.manage("", "POST", "/key/generate", map[string]any{"key": key})
-					if r.status == 200 {
-						mu.Lock()
-						made = append(made, key)
-						mu.Unlock()
-					}
+			w.client(100*time.Millisecond, 2*time.Second, func(n int) {
+				key := fmt.Sprintf("sk-made-%d-%d", i, n)
+				if h.manage("", "POST", "/key/generate", map[string]any{"key": key}).status == 200 {
+					mu.Lock()
+					defer mu.Unlock()
+					made = append(made, key)
 				}
 			})
-			clients.Go(func() {
-				for {
-					select {
-					case <-stop:
-						return
-					case <-time.After(w.net.Between(50*time.Millisecond, 3*time.Second)):
-					}
-					err := h.spend("sk-budget", 20e6, unit.Money(w.net.Between(0, 20e6)))
-					mu.Lock()
-					if err == nil {
-						spent++
-					} else {
-						refused++
-					}
-					mu.Unlock()
+			w.client(50*time.Millisecond, 3*time.Second, func(int) {
+				err := h.spend("sk-budget", 20e6, unit.Money(w.net.Between(0, 20e6)))
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					spent++
+				} else {
+					refused++
 				}
 			})
 		}
@@ -68,8 +50,7 @@ func TestFaultsLeaveOneLeaderOneStateAndNoBudgetOver(t *testing.T) {
 			w.hurt()
 			time.Sleep(w.net.Between(0, 20*time.Second))
 		}
-		close(stop)
-		clients.Wait()
+		w.rest()
 		w.agree()
 		require.Greater(t, len(made), 20)
 		require.Greater(t, spent, 20)
@@ -80,6 +61,5 @@ func TestFaultsLeaveOneLeaderOneStateAndNoBudgetOver(t *testing.T) {
 		}
 		require.LessOrEqual(t, w.booked("sk-budget"), limit)
 		w.note("made %d keys, spent %d times for %s, refused %d", len(made), spent, w.booked("sk-budget"), refused)
-		w.end()
 	})
 }

@@ -266,7 +266,7 @@ func unavailable(err error) *refusal.Refusal {
 type reply struct {
 	status int
 	code   string // of a refusal
-	index  string
+	behind string // nodes that a revocation has not reached
 	body   map[string]any
 }
 
@@ -301,7 +301,7 @@ func (h *host) manage(level cluster.Level, method, path string, body any) reply 
 	case no != nil:
 		return reply{status: no.Status, code: no.Code, body: map[string]any{"message": no.Message}}
 	}
-	out := reply{status: ctx.Response.StatusCode(), index: string(ctx.Response.Header.Peek("X-State-Index"))}
+	out := reply{status: ctx.Response.StatusCode(), behind: string(ctx.Response.Header.Peek("X-State-Behind"))}
 	_ = json.Unmarshal(ctx.Response.Body(), &out.body)
 	return out
 }
@@ -332,8 +332,8 @@ func (h *host) use(key string) *refusal.Refusal {
 }
 
 // local is what this node's own state says of a key.
-func (h *host) local(key string) *refusal.Refusal {
-	_, no := auth.Identify(h.parts.store.State(), "", []byte(key), time.Now(), false)
+func (r *run) local(key string) *refusal.Refusal {
+	_, no := auth.Identify(r.parts.store.State(), "", []byte(key), time.Now(), false)
 	return no
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,6 +41,13 @@ func TestMain(m *testing.M) {
 // forSeeds runs a test in virtual time under many seeds: SIM_SEEDS of them, from
 // SIM_SEED on; without, few in short runs and some more in long ones.
 func forSeeds(t *testing.T, short, long int, f func(t *testing.T, seed uint64)) {
+	seeds(t, short, long, func(t *testing.T, seed uint64) {
+		synctest.Test(t, func(t *testing.T) { f(t, seed) })
+	})
+}
+
+// seeds is forSeeds in real time.
+func seeds(t *testing.T, short, long int, f func(t *testing.T, seed uint64)) {
 	count, first := long, 0
 	if testing.Short() {
 		count = short
@@ -51,10 +59,7 @@ func forSeeds(t *testing.T, short, long int, f func(t *testing.T, seed uint64)) 
 		first = n
 	}
 	for seed := first; seed < first+count; seed++ {
-		ok := t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { f(t, uint64(seed)) })
-		})
-		if !ok {
+		if !t.Run(fmt.Sprintf("seed%d", seed), func(t *testing.T) { f(t, uint64(seed)) }) {
 			return // one trace is enough to read
 		}
 	}
@@ -77,6 +82,9 @@ type world struct {
 	cluster string
 	hosts   []*host
 	key     gossip.Key
+
+	stop    chan struct{} // ends the clients
+	clients sync.WaitGroup
 }
 
 // delays are one way, by the regions of two hosts; 80 to 220 ms there and back.
@@ -95,7 +103,7 @@ func between(a, b string) time.Duration {
 // vote as should.
 func found(t *testing.T, p plan) *world {
 	t.Helper()
-	w := &world{t: t, plan: p, cluster: fmt.Sprintf("%026d", 777)}
+	w := &world{t: t, plan: p, cluster: fmt.Sprintf("%026d", 777), stop: make(chan struct{})}
 	sum := sha256.Sum256([]byte("gossip"))
 	w.key = gossip.Key{ID: gossip.KeyID(sum), Secret: sum}
 	p.net.Seed = p.seed
@@ -104,6 +112,9 @@ func found(t *testing.T, p plan) *world {
 		p.net.Delay = func(from, to string) time.Duration { return between(region[from], region[to]) }
 	}
 	w.net = sim.New(p.net)
+	// Also when the test has failed: a bubble must not end with goroutines in it.
+	t.Cleanup(w.end)
+	t.Cleanup(func() { w.net.Report(t) })
 	for i := range p.regions {
 		h := w.add(i)
 		region[h.id] = h.region
@@ -164,17 +175,11 @@ func (w *world) until(within time.Duration, what string, ok func() bool) {
 	w.t.Helper()
 	for end := time.Now().Add(within); !ok(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			w.net.Report(failed{w.t})
 			w.state()
 			w.t.Fatalf("not within %s: %s", within, what)
 		}
 	}
 }
-
-// failed is a test that is about to fail.
-type failed struct{ *testing.T }
-
-func (failed) Failed() bool { return true }
 
 // state prints where everybody stands.
 func (w *world) state() {
@@ -304,8 +309,33 @@ func (w *world) logs() {
 	}
 }
 
+// client does something again and again, with pauses, until rest.
+func (w *world) client(least, most time.Duration, do func(n int)) {
+	w.clients.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-w.stop:
+				return
+			case <-time.After(w.net.Between(least, most)):
+				do(n)
+			}
+		}
+	})
+}
+
+// rest ends the clients and waits for what they have under way.
+func (w *world) rest() {
+	select {
+	case <-w.stop:
+	default:
+		close(w.stop)
+	}
+	w.clients.Wait()
+}
+
 // end stops everybody and lets the libraries' timers run out.
 func (w *world) end() {
+	w.rest()
 	for _, h := range w.hosts {
 		if h.run != nil {
 			h.stop()
