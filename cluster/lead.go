@@ -91,10 +91,14 @@ func (n *Node) leaderSince() time.Time {
 }
 
 // leads reports whether this node leads and its state holds all that was ever
-// acknowledged.
+// acknowledged. One that hands leadership over does not answer any more: the heir
+// may be elected against the very heartbeats that prove this node's leadership.
 func (n *Node) leads() bool {
 	n.mu.Lock()
 	term := n.leaderFor
+	if n.handing > 0 {
+		term = 0
+	}
 	n.mu.Unlock()
 	return term != 0 && n.raft.State() == raft.Leader && n.raft.CurrentTerm() == term
 }

@@ -60,6 +60,7 @@ type Node struct {
 	readyCh   chan struct{}
 	leaderFor uint64    // term for which this node's barrier has passed; 0: not leading
 	leadsFrom time.Time // of that term
+	handing   int       // attempts to hand leadership over that are under way
 	why       string    // this node was taken out
 	closed    bool
 	closing   chan struct{}

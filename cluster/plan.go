@@ -54,11 +54,12 @@ func (n *Node) plan(ctx context.Context) {
 		case <-timer.C:
 		case <-n.nudge:
 		}
-		if !n.leads() {
-			return
+		next := planSoon
+		if n.leads() {
+			p.raiseFeature(ctx)
+			next = p.step(ctx)
 		}
-		p.raiseFeature(ctx)
-		timer.Reset(p.step(ctx))
+		timer.Reset(next)
 	}
 }
 

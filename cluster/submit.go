@@ -71,6 +71,9 @@ func (n *Node) Submit(ctx context.Context, t command.Type, version byte, payload
 		}
 		// Uneven, so that many who wait do not all come at once.
 		pause(ctx, 20*time.Millisecond+rand.N(40*time.Millisecond))
+		if ctx.Err() != nil {
+			return nil, 0, fmt.Errorf("%w: %w", err, ctx.Err())
+		}
 	}
 }
 

@@ -60,6 +60,8 @@ func (n *Node) handOver(ctx context.Context, to string) (string, error) {
 	if len(heirs) == 0 {
 		return "", fmt.Errorf("transfer leadership: %w", ErrNoVoter)
 	}
+	n.setHanding(1)
+	defer n.setHanding(-1)
 	for _, id := range heirs {
 		if err = wait(ctx, n.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(id))); err == nil {
 			return n.nextLeader(ctx)
@@ -68,7 +70,16 @@ func (n *Node) handOver(ctx context.Context, to string) (string, error) {
 			break
 		}
 	}
-	return "", fmt.Errorf("transfer leadership: %w", err)
+	if b := n.Barrier(ctx); b == nil { // it leads still: nobody was elected on its word
+		return "", fmt.Errorf("transfer leadership: %w", err)
+	}
+	return n.nextLeader(ctx)
+}
+
+func (n *Node) setHanding(by int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.handing += by
 }
 
 // heirs are the voters that may lead, those that live. Of one that is named only
