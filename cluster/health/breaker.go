@@ -1,0 +1,297 @@
+package health
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// breaker is a deployment closed for failures on the way to it.
+type breaker struct {
+	born, opened time.Time
+	reason       Outcome
+	// own: this node's window was bad. Otherwise the region said so.
+	own bool
+	// released: others have succeeded since; this node may try at once.
+	released bool
+	next     *atomic.Int64 // nanoseconds of the wall clock: when the next probe may pass
+}
+
+// gate is a breaker as requests see it.
+type gate struct {
+	opens  time.Time // from then on one call a second is let through
+	reason Outcome
+	hint   bool
+	next   *atomic.Int64
+}
+
+// pass tells whether this call may try, and if not, when one may.
+func (g *gate) pass(now time.Time) (until time.Time, pass bool) {
+	if now.Before(g.opens) {
+		return g.opens, false
+	}
+	next := g.next.Load()
+	if now.UnixNano() < next || !g.next.CompareAndSwap(next, now.Add(probeLease).UnixNano()) {
+		return now.Add(probeLease), false
+	}
+	return time.Time{}, true
+}
+
+// gateOf sets when this node may try: the region's prober as soon as the rest is
+// over, the others when its verdict has been overdue for two more rests.
+func (v *View) gateOf(id ID, b *breaker, region []string) *gate {
+	g := &gate{opens: b.opened.Add(v.cfg.ProbeEvery), reason: b.reason, hint: !b.own, next: b.next}
+	switch {
+	case b.released:
+		g.opens = b.opened
+	case prober(id, region) != v.cfg.Node:
+		g.opens = g.opens.Add(2 * v.cfg.ProbeEvery)
+	}
+	return g
+}
+
+// region is the ids of the nodes alive in this node's region, itself included.
+func (v *View) region() []string {
+	out := []string{v.cfg.Node}
+	for _, p := range v.cfg.Peers() {
+		if p.Region == v.cfg.Region && p.ID != v.cfg.Node {
+			out = append(out, p.ID)
+		}
+	}
+	return out
+}
+
+// prober is the node of a region that tries a deployment first: the one with the
+// highest score for it, so that different deployments have different ones.
+func prober(id ID, region []string) string {
+	var best string
+	var top uint64
+	for _, node := range region {
+		if score := mix(xxhash.Sum64String(node) ^ uint64(id)); best == "" || score > top || score == top && node > best {
+			best, top = node, score
+		}
+	}
+	return best
+}
+
+// mix spreads the bits of what has been combined (the finisher of SplitMix64).
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// failed takes in a failure on the way: the window may be bad now, or a probe
+// may have failed.
+func (v *View) failed(id ID, reason Outcome, started time.Time, bad bool) {
+	if !bad && v.snap.Load().gates[id] == nil {
+		return
+	}
+	now := v.clock.Now()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	b := v.breakers[id]
+	switch {
+	case b == nil && bad:
+		b = &breaker{born: now, next: new(atomic.Int64)}
+		v.breakers[id] = b
+	case b == nil:
+		return
+	case started.Before(b.opened.Add(v.cfg.ProbeEvery)) && !b.released && (b.own || !bad):
+		return // it was under way when the breaker opened
+	}
+	b.opened, b.own, b.released, b.reason = now, true, false, reason
+	b.next.Store(0)
+	v.publish(now)
+	v.hurry()
+}
+
+// recovered takes in a success of a call that began at started: what was closed
+// before that is open again.
+func (v *View) recovered(id ID, credential string, started time.Time) {
+	subjects := [2]ID{id, id}
+	if credential != "" {
+		subjects[1] = credentialID(credential)
+	}
+	s := v.snap.Load()
+	_, cooled := s.cools[subjects[0]]
+	_, cooledCredential := s.cools[subjects[1]]
+	if !cooled && !cooledCredential && s.gates[id] == nil {
+		return
+	}
+	now := v.clock.Now()
+	var notices []*Notice
+	v.mu.Lock()
+	changed := false
+	for _, subject := range subjects {
+		if c := v.cools[subject]; c != nil && started.After(c.since) {
+			notices = append(notices, v.lift(subject, c, now))
+			changed = true
+		}
+	}
+	if b := v.breakers[id]; b != nil && started.After(b.opened) {
+		delete(v.breakers, id)
+		v.immune[id] = now.Add(immunity)
+		if l := v.lookup(id); l != nil {
+			l.clear()
+		}
+		changed = true
+		v.hurry()
+	}
+	if changed {
+		v.publish(now)
+	}
+	v.mu.Unlock()
+	for _, n := range notices {
+		v.tell(n)
+	}
+}
+
+// remote is what another node of the region or beyond last said.
+type remote struct {
+	Summary
+	region string
+	at     time.Time
+	inc    uint32
+	seq    uint64
+}
+
+// Merge takes in another node's summaries. The newest of each deployment counts,
+// by the order in which the node said them.
+func (v *View) Merge(node, region string, inc uint32, seq uint64, summaries []Summary) {
+	if node == v.cfg.Node {
+		return
+	}
+	now := v.clock.Now()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	changed := false
+	for _, s := range summaries {
+		nodes := v.remotes[s.ID]
+		if nodes == nil {
+			nodes = make(map[string]*remote)
+			v.remotes[s.ID] = nodes
+		}
+		if old := nodes[node]; old != nil && !later(inc, seq, old.inc, old.seq) {
+			continue
+		}
+		nodes[node] = &remote{Summary: s, region: region, at: now, inc: inc, seq: seq}
+		if region != v.cfg.Region {
+			continue
+		}
+		if b := v.breakers[s.ID]; b != nil {
+			changed = v.verdict(node, s, b, now) || changed
+		} else if s.Bad {
+			changed = v.hinted(s.ID, now) || changed
+		}
+	}
+	if changed {
+		v.publish(now)
+	}
+}
+
+func later(incA uint32, seqA uint64, incB uint32, seqB uint64) bool {
+	if incA != incB {
+		return int32(incA-incB) > 0
+	}
+	return seqA > seqB
+}
+
+// verdict takes in what a node of the region found since the breaker opened. If
+// the prober has failed, the rest begins again. If somebody has succeeded, what
+// only the region's word closed is open, and what this node's own failures
+// closed it may try at once, for its way may be another.
+func (v *View) verdict(node string, s Summary, b *breaker, now time.Time) bool {
+	if s.Bad {
+		opened := now.Add(-s.Opened)
+		// A summary is a moment old: without a margin each would count as news.
+		if opened.Sub(b.opened) < time.Second || prober(s.ID, v.region()) != node {
+			return false
+		}
+		b.opened, b.released = opened, false
+		return true
+	}
+	if s.LastOK < 0 || !now.Add(-s.LastOK).After(b.opened) {
+		return false
+	}
+	if !b.own {
+		delete(v.breakers, s.ID)
+		v.immune[s.ID] = now.Add(immunity) // others may not have heard the verdict yet
+		return true
+	}
+	was := b.released
+	b.released = true
+	return !was
+}
+
+// hinted opens the breaker when two nodes of the region, or half of it, have bad
+// experience.
+func (v *View) hinted(id ID, now time.Time) bool {
+	if now.Before(v.immune[id]) {
+		return false
+	}
+	region := v.region()
+	need := min(2, (len(region)+1)/2)
+	reports, reason := 0, ServerError
+	for node, r := range v.remotes[id] {
+		if r.region == v.cfg.Region && r.Bad && now.Sub(r.at) <= summaryLife && contains(region, node) {
+			reports++
+			switch {
+			case r.Connects > r.Server && r.Connects > r.Timeouts:
+				reason = Connect
+			case r.Timeouts > r.Server:
+				reason = Timeout
+			}
+		}
+	}
+	if reports < need {
+		return false
+	}
+	v.breakers[id] = &breaker{born: now, opened: now, reason: reason, next: new(atomic.Int64)}
+	return true
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// regionalLatencies are the means over the nodes of the region, each with its
+// number of samples.
+func (v *View) regionalLatencies(now time.Time) map[ID]Latency {
+	out := make(map[ID]Latency, len(v.remotes))
+	for id, nodes := range v.remotes {
+		var sum, first, n, firstN float64
+		weigh := func(latency, ttft time.Duration, samples float64) {
+			sum += float64(latency) * samples
+			n += samples
+			if ttft > 0 {
+				first += float64(ttft) * samples
+				firstN += samples
+			}
+		}
+		for _, r := range nodes {
+			if r.region == v.cfg.Region && now.Sub(r.at) <= summaryLife {
+				weigh(r.Latency, r.FirstToken, float64(r.Samples))
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		if l := v.lookup(id); l != nil {
+			own := l.latencyAt(now)
+			weigh(own.Mean, own.FirstToken, float64(own.Samples))
+		}
+		lat := Latency{Mean: time.Duration(sum / n), Samples: int(n), Regional: true}
+		if firstN > 0 {
+			lat.FirstToken = time.Duration(first / firstN)
+		}
+		out[id] = lat
+	}
+	return out
+}

@@ -1,0 +1,171 @@
+package health
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// span is how far back the window of outcomes looks.
+	span = 10 * time.Second
+	// latencySpan is how far back samples of latency count.
+	latencySpan = time.Minute
+	slots       = 10
+	sampleSlots = 12
+	// enoughSamples is how many make a node's own latency worth more than the
+	// region's.
+	enoughSamples = 20
+	// badFailures at least, and badShare of the calls: then the window is bad.
+	badFailures = 5
+	badShare    = 2 // one in two
+	smoothing   = 0.2
+)
+
+// slot counts the outcomes of one second.
+type slot struct {
+	second int64
+	counts [outcomes]uint32
+}
+
+// sampleSlot counts the latency samples of five seconds.
+type sampleSlot struct {
+	period int64
+	n      uint32
+}
+
+// local is what this node has seen of one deployment.
+type local struct {
+	mu      sync.Mutex // guards all of it; held for nanoseconds
+	slots   [slots]slot
+	samples [sampleSlots]sampleSlot
+	latency float64 // nanoseconds, smoothed
+	first   float64
+	lastOK  time.Time
+	last    time.Time
+}
+
+// add counts an outcome and tells whether the window is bad now.
+func (l *local) add(o *Observation, at time.Time) (bad bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	second := at.Unix()
+	s := &l.slots[uint64(second)%slots]
+	if s.second != second {
+		*s = slot{second: second}
+	}
+	s.counts[o.Outcome]++
+	l.last = at
+	if o.Outcome == OK {
+		l.lastOK = at
+		l.sample(o, second/5)
+		return false
+	}
+	return o.Outcome.path() && l.badAt(second)
+}
+
+func (l *local) sample(o *Observation, period int64) {
+	if o.Latency <= 0 {
+		return
+	}
+	if l.sampled(period) == 0 { // the old ones are out of date
+		l.latency, l.first = 0, 0
+	}
+	s := &l.samples[uint64(period)%sampleSlots]
+	if s.period != period {
+		*s = sampleSlot{period: period}
+	}
+	s.n++
+	l.latency = smooth(l.latency, float64(o.Latency))
+	if o.FirstToken > 0 {
+		l.first = smooth(l.first, float64(o.FirstToken))
+	}
+}
+
+func smooth(was, sample float64) float64 {
+	if was == 0 {
+		return sample
+	}
+	return was + smoothing*(sample-was)
+}
+
+func (l *local) sampled(period int64) (n uint32) {
+	for i := range l.samples {
+		if period-l.samples[i].period < sampleSlots {
+			n += l.samples[i].n
+		}
+	}
+	return n
+}
+
+func (l *local) totals(second int64) (t [outcomes]uint32) {
+	for i := range l.slots {
+		if age := second - l.slots[i].second; age >= 0 && age < slots {
+			for o, n := range l.slots[i].counts {
+				t[o] += n
+			}
+		}
+	}
+	return t
+}
+
+func (l *local) badAt(second int64) bool {
+	t := l.totals(second)
+	failures := t[ServerError] + t[Timeout] + t[Connect]
+	return failures >= badFailures && failures*badShare >= failures+t[OK]
+}
+
+// clear forgets the outcomes: a breaker that has closed begins afresh.
+func (l *local) clear() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slots = [slots]slot{}
+}
+
+// Latency is how long a deployment takes.
+type Latency struct {
+	Mean       time.Duration // of whole calls, smoothed
+	FirstToken time.Duration // of streams, 0: unknown
+	Samples    int           // in the last minute; 0: nothing is known
+	Regional   bool          // this node has too few of its own: the region's mean
+}
+
+func (l *local) latencyAt(now time.Time) Latency {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := int(l.sampled(now.Unix() / 5))
+	if n == 0 {
+		return Latency{}
+	}
+	return Latency{Mean: time.Duration(l.latency), FirstToken: time.Duration(l.first), Samples: n}
+}
+
+// Summary is what one node has seen of one deployment lately, as the others
+// hear it once a second.
+type Summary struct {
+	ID         ID
+	OK         uint32 // in the last 10 s, as all counts
+	Limited    uint32
+	Server     uint32
+	Timeouts   uint32
+	Connects   uint32
+	Latency    time.Duration
+	FirstToken time.Duration
+	Samples    uint32        // of latency, in the last minute
+	LastOK     time.Duration // ago; negative: none in the last minute
+	Bad        bool          // by its own experience: its breaker is open
+	Opened     time.Duration // ago, when Bad: counted from its last failed probe
+}
+
+func (l *local) summary(id ID, now time.Time) (s Summary, active bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.totals(now.Unix())
+	s = Summary{ID: id, OK: t[OK], Limited: t[RateLimited], Server: t[ServerError], Timeouts: t[Timeout], Connects: t[Connect], LastOK: -1}
+	if n := l.sampled(now.Unix() / 5); n > 0 {
+		s.Samples, s.Latency, s.FirstToken = n, time.Duration(l.latency), time.Duration(l.first)
+	}
+	if ago := now.Sub(l.lastOK); ago < latencySpan {
+		s.LastOK = max(ago, 0)
+	}
+	return s, now.Sub(l.last) < latencySpan
+}
