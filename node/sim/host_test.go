@@ -39,6 +39,7 @@ type host struct {
 	role    members.Role
 	machine *sim.Host
 	starts  uint64
+	speaks  uint32 // up to which feature level
 
 	mu    sync.Mutex // guards books
 	books map[uint64]map[account]int64
@@ -69,7 +70,7 @@ type run struct {
 }
 
 func (h *host) member() *members.Node {
-	return &members.Node{ID: h.id, Name: h.name, Region: h.region, Role: h.role, Addr: h.machine.Addr, FeatureMin: 1, FeatureMax: 1}
+	return &members.Node{ID: h.id, Name: h.name, Region: h.region, Role: h.role, Addr: h.machine.Addr, FeatureMin: 1, FeatureMax: h.speaks}
 }
 
 // start begins a run as a real node does, without sockets.
@@ -85,7 +86,7 @@ func (h *host) start(opts ...func(*cluster.Config)) {
 	r.pool, err = gossip.New(gossip.Config{
 		Transport: life.Gossip(), Label: h.w.cluster, Keys: []gossip.Key{h.w.key}, Logger: slog.New(slog.DiscardHandler),
 		Meta: gossip.Meta{NodeID: h.id, Incarnation: h.starts, Name: h.name, Region: h.region, Addr: h.machine.Addr,
-			Witness: h.role == members.RoleWitness, FeatureMin: 1, FeatureMax: 1},
+			Witness: h.role == members.RoleWitness, FeatureMin: 1, FeatureMax: h.speaks},
 		Status: func() gossip.Status {
 			return gossip.Status{Applied: r.Applied(), LeaderAge: r.Staleness()}
 		},
@@ -107,8 +108,10 @@ func (h *host) start(opts ...func(*cluster.Config)) {
 		Answers:   map[command.Type]cluster.AnswerCodec{command.BudgetBatch: bankAnswers},
 		Transport: life.Transport(), Storage: &cluster.Storage{Log: disk.Logs, Stable: disk.Stable, Snapshots: disk.Snapshots},
 		Calls: life.Calls(), Registrar: life.Registrar(), Gossip: r.pool.Members,
-		Settings: func() cluster.Settings { return cluster.Settings{PreferRegion: h.w.plan.prefer} },
-		Logger:   log,
+		Settings: func() cluster.Settings {
+			return cluster.Settings{PreferRegion: h.w.plan.prefer, FeatureAfter: h.w.plan.featureAfter}
+		},
+		Logger: log,
 	}
 	for _, o := range opts {
 		o(&cfg)
