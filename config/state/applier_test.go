@@ -104,6 +104,30 @@ func TestUpdateKeepsTheCreationIndex(t *testing.T) {
 	require.Equal(t, uint64(12), team.Version)
 }
 
+// What only the first caller knew is kept with the result, also through a
+// snapshot: a repetition may come to any node after any restart.
+func TestRepeatedMutationGetsTheFirstOnesSealedSecret(t *testing.T) {
+	m := newMachine(t, nil)
+	apply := func(m *machine, id, sealed string) model.Result {
+		payload, err := json.Marshal(model.Mutation{ID: id, Sealed: sealed, Changes: []model.Change{
+			model.Put(model.Keys, &model.Key{Hash: "k"}, model.Version(0))}})
+		require.NoError(t, err)
+		m.index++
+		return m.Apply(m.index, m.at, state.MutationVersion, payload).(model.Result)
+	}
+	require.Equal(t, model.Result{Index: 11, Sealed: "first"}, apply(m, "id-1", "first"))
+	require.Equal(t, model.Result{Index: 11, Sealed: "first"}, apply(m, "id-1", "second"))
+	refused := apply(m, "id-2", "third")
+	require.NotNil(t, refused.Conflict)
+	require.Empty(t, refused.Sealed, "nothing was made")
+
+	fresh := newMachine(t, nil)
+	swap, err := fresh.Restore(m.Snapshot())
+	require.NoError(t, err)
+	swap()
+	require.Equal(t, model.Result{Index: 11, Sealed: "first"}, apply(fresh, "id-1", "fourth"))
+}
+
 func TestRepeatedMutationAnswersAsTheFirstTime(t *testing.T) {
 	m := newMachine(t, nil)
 	put := model.Put(model.Keys, &model.Key{Hash: "k"}, model.Version(0))

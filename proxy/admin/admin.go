@@ -109,6 +109,8 @@ func (a *Admin) Handle(ctx *fasthttp.RequestCtx, p *auth.Principal) (ok bool, r 
 	if !found {
 		return false, nil
 	}
+	// Replaced by the index of what is answered from, or of the write.
+	written(ctx, a.State.State().Index)
 	h, found := methods[string(ctx.Method())]
 	if !found {
 		ctx.Response.Header.Set("allow", strings.Join(a.Methods(path), ", "))
@@ -134,9 +136,6 @@ func (a *Admin) Handle(ctx *fasthttp.RequestCtx, p *auth.Principal) (ok bool, r 
 	}
 	if r != nil && r.Liftable {
 		r.Liftable = !newest || r.Status == fasthttp.StatusForbidden
-	}
-	if len(ctx.Response.Header.Peek("X-State-Index")) == 0 {
-		c.written(c.s.Index)
 	}
 	return true, r
 }

@@ -43,6 +43,7 @@ type call struct {
 func (c *call) serve(h handler) *refusal.Refusal {
 	c.first = c.a.State.State()
 	c.s, c.tries, c.ids = c.first, 0, 0
+	c.written(c.s.Index)
 	c.key = string(c.ctx.Request.Header.Peek("Idempotency-Key"))
 	var r *refusal.Refusal
 	switch {
@@ -93,9 +94,12 @@ func (c *call) write(status int, v any) *refusal.Refusal {
 	return nil
 }
 
-// written marks an answer to a write with the index that holds its effect.
-func (c *call) written(index uint64) {
-	c.ctx.Response.Header.Set("X-State-Index", strconv.FormatUint(index, 10))
+// written marks an answer with the index of the state that it shows, a write's
+// with that of its effect.
+func (c *call) written(index uint64) { written(c.ctx, index) }
+
+func written(ctx *fasthttp.RequestCtx, index uint64) {
+	ctx.Response.Header.Set("X-State-Index", strconv.FormatUint(index, 10))
 }
 
 // settings are the proxy's settings, never nil.

@@ -7,6 +7,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"tollgate/config/model"
+	"tollgate/proxy/admin"
+	"tollgate/proxy/auth"
 )
 
 // TestRepetitionOnAnotherNodeGetsTheSameAnswer is a client that got no answer
@@ -86,4 +90,75 @@ func TestTimesThatCannotBeWrittenAreRefused(t *testing.T) {
 	b, err := json.Marshal(w.post("/key/generate", `{"duration":"36500d","budget_duration":"1200mo"}`).ok())
 	require.NoError(t, err)
 	require.NotEmpty(t, b)
+}
+
+// A key that was made is shown again to who repeats the call, on any node; and
+// nothing that is replicated holds it in the clear.
+func TestRepetitionOnAnotherNodeShowsTheSameKey(t *testing.T) {
+	for name, conflict := range map[string]bool{"at once": false, "after somebody came between": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.post("/team/new", `{"team_id":"t"}`).ok()
+			_, old := w.key(`{"max_budget":7}`)
+			other := w.another(t)
+			for i, c := range []struct{ path, body string }{
+				{"/key/generate", `{}`},
+				{"/key/generate", `{"key_alias":"one","max_budget":3,"duration":"30d","metadata":{"a":1}}`},
+				{"/key/service-account/generate", `{"team_id":"t"}`},
+				{"/key/regenerate", `{"key":"` + old + `"}`},
+				{"/user/new", `{"user_id":"u","user_email":"u@example.com"}`},
+				{"/user/new", `{}`},
+			} {
+				key := "secret-" + strconv.Itoa(i)
+				if conflict && c.path == "/key/regenerate" {
+					w.before = func(*model.Mutation) {
+						w.post("/key/update", `{"key":"`+old+`","metadata":{"x":1}}`).ok()
+					}
+				}
+				first := w.post(c.path, c.body, "Idempotency-Key", key)
+				require.Equal(t, 200, first.status, "%s %s", c.path, first.body)
+				again := other.post(c.path, c.body, "Idempotency-Key", key)
+				require.Equal(t, 200, again.status, "%s %s", c.path, again.body)
+				require.JSONEq(t, string(first.body), string(again.body), c.path)
+				require.Equal(t, "true", again.header["idempotent-replayed"], c.path)
+				require.Empty(t, first.header["idempotent-replayed"])
+
+				plain := first.ok()["key"].(string)
+				_, ok := w.store.State().Keys.Get(auth.Hash([]byte(plain)))
+				require.True(t, ok)
+				for _, m := range w.seen {
+					raw, err := json.Marshal(m)
+					require.NoError(t, err)
+					require.NotContains(t, string(raw), plain)
+				}
+			}
+			keys := w.store.State().Keys.Len()
+			other.post("/key/generate", `{}`, "Idempotency-Key", "secret-0").ok()
+			require.Equal(t, keys, w.store.State().Keys.Len(), "it happened once")
+			w.post("/key/generate", `{}`).ok()
+			require.Empty(t, w.seen[len(w.seen)-1].Sealed, "what nobody can repeat is not kept")
+		})
+	}
+}
+
+// Where the secret cannot be opened any more the caller learns that, and not
+// another key.
+func TestKeyThatCannotBeToldAgainIsNotReplacedByAnother(t *testing.T) {
+	w := newWorld(t, nil)
+	other := w.another(t)
+	d := other.a.Deps
+	d.OpenAnswer = func(string, string) (string, error) { return "", errDown }
+	var err error
+	other.a, err = admin.New(d)
+	require.NoError(t, err)
+	w.post("/key/generate", `{}`, "Idempotency-Key", "k").ok()
+	other.post("/key/generate", `{}`, "Idempotency-Key", "k").refused(409)
+	require.Equal(t, 1, w.store.State().Keys.Len())
+
+	d.SealAnswer = d.OpenAnswer
+	other.a, err = admin.New(d)
+	require.NoError(t, err)
+	a := other.post("/key/generate", `{}`, "Idempotency-Key", "l")
+	require.Equal(t, 503, a.status, "a key that could be lost is not made")
+	require.Equal(t, 1, w.store.State().Keys.Len())
 }

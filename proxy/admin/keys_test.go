@@ -284,14 +284,6 @@ func TestRepeatedIdempotencyKeyGivesTheSameKeyOnce(t *testing.T) {
 	w.post("/key/generate", `{}`, "Idempotency-Key", strings.Repeat("x", 257)).refused(400)
 }
 
-func TestRepeatedWriteOnAnotherNodeHappensOnce(t *testing.T) {
-	w := newWorld(t, nil)
-	w.post("/key/generate", `{}`, "Idempotency-Key", "abc").ok()
-	other := w.another(t)
-	require.Contains(t, other.post("/key/generate", `{}`, "Idempotency-Key", "abc").refused(409), "Idempotency-Key")
-	require.Equal(t, 1, w.store.State().Keys.Len())
-}
-
 func TestConflictingWritesAreWorkedOutAnew(t *testing.T) {
 	w := newWorld(t, nil)
 	_, h := w.key(`{"metadata":{"a":1}}`)

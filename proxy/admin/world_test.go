@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 
 	"tollgate/config/model"
 	"tollgate/config/price"
+	"tollgate/config/secret"
 	"tollgate/config/state"
 	"tollgate/config/unit"
 	"tollgate/ledger/query"
@@ -47,6 +49,9 @@ type world struct {
 	before  func(m *model.Mutation) // runs before a mutation is applied
 	seen    []model.Mutation
 	behind  []string
+	revoked []uint64 // indexes that were waited for on all nodes
+	levels  []string // that Consistent was asked for
+	newer   func(level string, minIndex uint64) (time.Duration, error)
 	ledger  *store.Ledger
 	spent   map[model.Scope]unit.Money
 	client  *fasthttp.HostClient
@@ -111,8 +116,14 @@ func newWorld(t testing.TB, cfg *model.Config) *world {
 	w.a, err = admin.New(admin.Deps{
 		State: w.store, Mutate: w.mutate,
 		Unavailable: func(err error) *refusal.Refusal { return refusal.Unavailable("no_quorum", err.Error(), time.Second) },
-		Revoked:     func(context.Context, uint64) []string { return w.behind },
-		Spend:       books{query.NewEmbedded(l, nil), w},
+		Revoked: func(_ context.Context, index uint64) []string {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.revoked = append(w.revoked, index)
+			return w.behind
+		},
+		Consistent: w.consistent, SealAnswer: answerBox(t).seal, OpenAnswer: answerBox(t).open,
+		Spend: books{query.NewEmbedded(l, nil), w},
 		SealDeployment: func(d *model.Deployment) error {
 			for name := range d.Params {
 				if name == "api_key" {
@@ -313,4 +324,71 @@ func (w *world) another(t testing.TB) *world {
 	require.NoError(t, err)
 	o.a, o.store = a, w.store
 	return o
+}
+
+// follower is a second node with a state of its own, which comes to the first
+// one's when it mutates or is made to follow.
+func (w *world) follower(t testing.TB) (o *world, follow func()) {
+	t.Helper()
+	o = newWorld(t, nil)
+	follow = func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for ; o.index < w.index; o.index++ {
+			payload, err := json.Marshal(w.seen[o.index])
+			require.NoError(t, err)
+			o.applier.Apply(o.index+1, w.now, state.MutationVersion, payload)
+		}
+		o.applier.Publish()
+	}
+	d := o.a.Deps
+	d.Mutate = func(ctx context.Context, m model.Mutation) (model.Result, error) {
+		r, err := w.mutate(ctx, m)
+		follow()
+		return r, err
+	}
+	a, err := admin.New(d)
+	require.NoError(t, err)
+	o.a = a
+	return o, follow
+}
+
+func (w *world) consistent(_ context.Context, level string, minIndex uint64) (time.Duration, error) {
+	w.mu.Lock()
+	w.levels = append(w.levels, level+" "+strconv.FormatUint(minIndex, 10))
+	f := w.newer
+	w.mu.Unlock()
+	if f == nil {
+		return 0, nil
+	}
+	return f(level, minIndex)
+}
+
+// sealer seals answers as all nodes of the tests' cluster do.
+type sealer struct{ box *secret.Box }
+
+var sharedKey = sync.OnceValues(func() ([]byte, error) {
+	kek, err := secret.KEKFromText("the tests' own")
+	if err != nil {
+		return nil, err
+	}
+	return secret.NewBox(kek).NewDataKey("tests")
+})
+
+func answerBox(t testing.TB) sealer {
+	kek, err := secret.KEKFromText("the tests' own")
+	require.NoError(t, err)
+	wrapped, err := sharedKey()
+	require.NoError(t, err)
+	box := secret.NewBox(kek)
+	_, err = box.Install("tests", wrapped)
+	require.NoError(t, err)
+	return sealer{box}
+}
+
+func (s sealer) seal(entity, plain string) (string, error) {
+	return s.box.Seal(entity, "answer", plain)
+}
+func (s sealer) open(entity, sealed string) (string, error) {
+	return s.box.Open(entity, "answer", sealed)
 }
