@@ -19,7 +19,7 @@ var Version = "dev"
 
 // Main runs one command and returns the exit status.
 func Main(args []string, out, errOut io.Writer) int {
-	return execute(newRoot(out, errOut, nodeFuncs{serve: run.Serve}), args, errOut)
+	return execute(newRoot(out, errOut, nodeFuncs{serve: run.Serve, restore: run.Restore, recovery: run.Recover}), args, errOut)
 }
 
 // execute runs the command that args name; an error is one line on errOut.

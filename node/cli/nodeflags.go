@@ -69,11 +69,21 @@ func (n *nodeFlags) read(cmd *cobra.Command) (filled map[string]bool, err error)
 	return filled, nil
 }
 
-// runNode runs a node until a signal. A closed terminal stops it in order, as
-// SIGTERM does. A second signal ends a drain that the operator no longer waits
-// for: the next start charges what was open.
+// runNode runs a node until a signal. SIGHUP reads the config file again, but
+// where the node runs in a terminal: closing that stops it in order, as SIGTERM
+// does. A second signal ends a drain that the operator no longer waits for: the
+// next start charges what was open.
 func runNode(serve serveFunc, o run.Options) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	end := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if isTerminal(os.Stdin) {
+		end = append(end, syscall.SIGHUP)
+	} else {
+		reload := make(chan os.Signal, 1)
+		signal.Notify(reload, syscall.SIGHUP)
+		defer signal.Stop(reload)
+		o.Reload = reload
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), end...)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	return mend(serve(ctx, o))

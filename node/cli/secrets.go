@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -89,7 +92,22 @@ func askSecret(cmd *cobra.Command, prompt string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("hide what is typed: %w", err)
 	}
+	// Ctrl-C must not leave a terminal that shows nothing.
+	stopped := make(chan os.Signal, 1)
+	signal.Notify(stopped, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-stopped:
+			show()
+			fmt.Fprintln(out)
+			os.Exit(1)
+		case <-done:
+		}
+	}()
 	line, err := readLine(in)
+	close(done)
+	signal.Stop(stopped)
 	show()
 	fmt.Fprintln(out)
 	if err != nil {
