@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"context"
 	"time"
 
 	"tollgate/cluster/sim"
@@ -37,7 +38,13 @@ func (w *world) hurt() {
 	case 5:
 		w.net.SetLoss(0.02 + float64(w.net.IntN(10))/100)
 	default:
-		h.stop()
+		if w.net.Chance(0.5) { // what a long life leaves: others may then need a snapshot
+			_ = h.Snapshot(context.Background())
+			h.stop()
+			h.trim()
+		} else {
+			h.stop()
+		}
 		if w.net.Chance(0.3) { // at once, as a supervisor does
 			last = 0
 		}
