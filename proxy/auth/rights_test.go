@@ -57,6 +57,10 @@ func TestRolesMayCallTheirRoutes(t *testing.T) {
 		{"/global/spend", true, []string{admin, viewer}},
 		{"/global/spend/keys", true, []string{admin, viewer, internal, reader}},
 		{"/spend/logs", true, []string{admin, viewer, internal, reader}},
+		{"/cluster/members", true, []string{admin, viewer}}, // its handler keeps the backup for admins
+		{"/cluster", true, []string{admin, viewer}},
+		{"/cluster/drain", false, []string{admin}},
+		{"/cluster/config/apply", false, []string{admin}},
 		{"/global/spend/reset", false, []string{admin, internal, reader}}, // its handler wants the master key
 	} {
 		for _, role := range all {
@@ -72,6 +76,20 @@ func TestRolesMayCallTheirRoutes(t *testing.T) {
 				tc.path+". Your role="+role+". Your user_id=u-1", ref.Message)
 		}
 		require.Nil(t, (&auth.Principal{Master: true}).MayCallRoute(tc.path, tc.read))
+	}
+}
+
+func TestNothingButTheRoleOpensTheOperatorsRoutes(t *testing.T) {
+	for _, p := range []auth.Principal{
+		{Public: true},
+		{Role: auth.RoleInternal, Key: &model.Key{AllowedRoutes: []string{"/cluster/*"}}},
+		{Role: auth.RoleInternal, Key: &model.Key{Permissions: []byte(`{"get_spend_routes":true}`)}},
+	} {
+		for _, path := range []string{"/cluster/status", "/cluster/backup"} {
+			ref := p.MayCallRoute(path, true)
+			require.NotNil(t, ref)
+			require.Equal(t, 403, ref.Status)
+		}
 	}
 }
 

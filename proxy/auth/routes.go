@@ -59,7 +59,7 @@ func (p *Principal) MayCallRoute(path string, readOnly bool) *refusal.Refusal {
 	if p.Admin() {
 		return nil
 	}
-	if operators(path) {
+	if operators(path) && !(p.Role == RoleAdminViewer && readOnly) {
 		return onlyAdmins(p, path)
 	}
 	if p.Public || IsLLMRoute(route) || matchAny(selfRoutes, route) {
@@ -85,9 +85,8 @@ func (p *Principal) MayCallRoute(path string, readOnly bool) *refusal.Refusal {
 	return onlyAdmins(p, path)
 }
 
-// operators reports whether a path is of the operators' API. It shows and
-// changes the cluster itself: reading it is no lesser right, and no
-// public_routes open it.
+// operators reports whether a path is of the operators' API, which is about the
+// cluster itself: no public_routes and no permission of a key open it.
 func operators(path string) bool { return path == "/cluster" || strings.HasPrefix(path, "/cluster/") }
 
 func onlyAdmins(p *Principal, path string) *refusal.Refusal {

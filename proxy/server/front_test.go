@@ -48,6 +48,23 @@ func (*rooms) Methods(path string) []string {
 	return nil
 }
 
+// room is a further room that serves one path with one word.
+func room(path, word string) server.Management { return oneRoom{path, word} }
+
+type oneRoom struct{ path, word string }
+
+func (r oneRoom) Handle(ctx *fasthttp.RequestCtx, _ *auth.Principal) (bool, *refusal.Refusal) {
+	ctx.SetBodyString(r.word)
+	return true, nil
+}
+
+func (r oneRoom) Methods(path string) []string {
+	if path == r.path {
+		return []string{"GET", "POST"}
+	}
+	return nil
+}
+
 func (r *rooms) Ready() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -61,7 +78,7 @@ func front(t testing.TB) (addr string, behind *rooms) {
 	behind = &rooms{}
 	st := state.NewStore(nil)
 	srv := server.New(server.Deps{State: st, MasterHash: func() string { return auth.Hash([]byte(master)) },
-		Calls: call.New(call.Deps{State: st}), Management: behind, Readiness: behind, Gatherer: prometheus.NewRegistry(),
+		Calls: call.New(call.Deps{State: st}), Management: behind, More: []server.Management{room("/cluster/one", "first"), room("/cluster/one", "shadowed"), room("/cluster/two", "second")}, Readiness: behind, Gatherer: prometheus.NewRegistry(),
 		Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Version: "1.2.3"})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -286,4 +303,27 @@ func TestEveryAnswerNamesItsRequest(t *testing.T) {
 	require.Equal(t, id, header.Get("x-request-id"))
 	require.JSONEq(t, `{"type":"error","error":{"type":"authentication_error","message":"Authentication Error, No api key passed in."},"request_id":"`+id+`"}`, body)
 	require.Equal(t, "1.2.3", header.Get("x-litellm-version"))
+}
+
+func TestFurtherRoomsServeWhatTheFirstDoesNotKnow(t *testing.T) {
+	addr, _ := front(t)
+	w := dial(t, addr)
+	for _, tc := range []struct {
+		method, path, body string
+		status             int
+	}{
+		{"GET", "/cluster/one", "first", 200},
+		{"GET", "/cluster/two", "second", 200},
+		{"POST", "/cluster/two", "second", 200},
+		{"DELETE", "/cluster/two", `{"detail":"Method Not Allowed"}`, 405},
+		{"GET", "/cluster/three", `{"detail":"Not Found"}`, 404},
+	} {
+		w.say("%s %s HTTP/1.1\r\n%sContent-Length: 0\r\n\r\n", tc.method, tc.path, keyed)
+		status, _, body := w.hear(tc.method)
+		require.Equal(t, tc.status, status, tc.path)
+		require.Equal(t, tc.body, body, tc.path)
+	}
+	w.say("GET /cluster/one HTTP/1.1\r\nHost: x\r\n\r\n")
+	status, _, _ := w.hear("GET")
+	require.Equal(t, 401, status, "not without a key")
 }
