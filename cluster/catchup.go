@@ -221,7 +221,7 @@ func (a *asker) send(n *Node) {
 	q := a.next
 	a.next, a.last = nil, time.Now()
 	a.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*n.patience())
+	ctx, cancel := context.WithTimeout(n.life, 2*n.patience())
 	defer cancel()
 	q.indexes, q.err = n.askConcern(ctx, q.hashes)
 	n.counts.asked(q.err)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -13,14 +15,73 @@ import (
 // an operator needs only when something is wrong, so its info is our debug.
 func raftLogger(log *slog.Logger) hclog.Logger {
 	l := hclog.NewInterceptLogger(&hclog.LoggerOptions{Name: "raft", Level: hclog.Off, Output: io.Discard})
-	l.RegisterSink(sink{log.With("component", "raft")})
+	l.RegisterSink(&sink{log: log.With("component", "raft"), said: map[string]time.Time{}})
 	return l
 }
 
-type sink struct{ log *slog.Logger }
+const (
+	// hushFor is how long a line about the same node is not said again: raft says
+	// several a second about each node that is away.
+	hushFor = 30 * time.Second
+
+	// hushed bounds what is remembered of it.
+	hushed = 256
+)
+
+// levels are lines that raft takes for graver than they are: a node that is away
+// or new is nothing that an operator has to mend.
+var levels = map[string]slog.Level{
+	"failed to get previous log":                        slog.LevelDebug,
+	"appendEntries rejected, sending older logs":        slog.LevelDebug,
+	"failed to heartbeat to":                            slog.LevelWarn,
+	"failed to appendEntries to":                        slog.LevelWarn,
+	"failed to start pipeline replication to":           slog.LevelWarn,
+	"failed to pipeline appendEntries":                  slog.LevelWarn,
+	"failed to make requestVote RPC":                    slog.LevelWarn,
+	"failed to flush response":                          slog.LevelWarn,
+	"failed to decode incoming command":                 slog.LevelWarn,
+	"failed to accept connection":                       slog.LevelWarn,
+	"failed to send snapshot to":                        slog.LevelWarn,
+	"failed to install snapshot":                        slog.LevelWarn,
+	"rejecting pre-vote request since we have a leader": slog.LevelDebug,
+}
+
+type sink struct {
+	log *slog.Logger
+
+	mu   sync.Mutex // guards said
+	said map[string]time.Time
+}
+
+// often reports whether a line was said a moment ago. about tells the nodes
+// apart.
+func (s *sink) often(msg, about string) bool {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if last, ok := s.said[msg+about]; ok && now.Sub(last) < hushFor {
+		return true
+	}
+	if len(s.said) >= hushed {
+		clear(s.said)
+	}
+	s.said[msg+about] = now
+	return false
+}
+
+// about is the node that a line speaks of, as far as raft says.
+func about(args []any) string {
+	for i := 0; i+1 < len(args); i += 2 {
+		switch args[i] {
+		case "peer", "server-id", "target", "node", "from":
+			return fmt.Sprint(args[i+1])
+		}
+	}
+	return ""
+}
 
 // Accept takes one line.
-func (s sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
+func (s *sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	to := slog.LevelDebug
 	switch level {
 	case hclog.NoLevel, hclog.Off, hclog.Trace:
@@ -29,6 +90,12 @@ func (s sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 		to = slog.LevelWarn
 	case hclog.Error:
 		to = slog.LevelError
+	}
+	if less, ok := levels[msg]; ok {
+		to = less
+	}
+	if to > slog.LevelDebug && s.often(msg, about(args)) {
+		to = slog.LevelDebug
 	}
 	if !s.log.Enabled(context.Background(), to) {
 		return
@@ -50,4 +117,4 @@ func (s sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	s.log.LogAttrs(context.Background(), to, msg, attrs...)
 }
 
-var _ hclog.SinkAdapter = sink{}
+var _ hclog.SinkAdapter = (*sink)(nil)

@@ -131,6 +131,21 @@ func (id *Identity) SetCluster(cluster string) error {
 	return nil
 }
 
+// Anew makes the directory that of a new node: what it was a member of has
+// taken it out, and a node id is used once. Starts go on being counted.
+func (id *Identity) Anew() error {
+	node, err := NewID()
+	if err != nil {
+		return fmt.Errorf("make node id: %w", err)
+	}
+	id.file.NodeID, id.file.ClusterID = node, ""
+	if err := id.write(); err != nil {
+		return err
+	}
+	id.NodeID, id.ClusterID = node, ""
+	return nil
+}
+
 // CleanShutdown records that this run ended in order, and closes the identity.
 // It is called last, when everything else is durable.
 func (id *Identity) CleanShutdown() error {

@@ -74,7 +74,8 @@ func fill[T ~string](field *T, value T) {
 
 // Forgotten tells the node that it is no member any more. It learns that from
 // the log; one that was cut off meanwhile is told so by whoever refuses its
-// connections.
+// connections. A node that has just been admitted may be refused by one that has
+// not heard of it yet, so the caller believes this only of a former member.
 func (n *Node) Forgotten(why string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -48,12 +48,15 @@ type Node struct {
 
 	verify  verifier
 	asks    asker
-	wide    atomic.Bool   // the members are in several regions
-	reached atomic.Bool   // the desired number of voters has been seen
-	nudge   chan struct{} // asks the leader to plan now
-	removed chan struct{} // closed when this node is taken out
+	timed   atomic.Pointer[members.State] // that raft's timeouts follow
+	wide    atomic.Bool                   // the members are in several regions
+	reached atomic.Bool                   // the desired number of voters has been seen
+	nudge   chan struct{}                 // asks the leader to plan now
+	removed chan struct{}                 // closed when this node is taken out
 
-	work sync.WaitGroup // what begin has let in
+	work sync.WaitGroup  // what begin has let in
+	life context.Context // of work that belongs to no caller; it ends with Close
+	end  context.CancelFunc
 
 	mu        sync.Mutex // guards the fields below
 	ready     bool       // once true, it stays
@@ -83,6 +86,7 @@ func Open(cfg Config) (*Node, error) {
 		removed: make(chan struct{}),
 		readyCh: make(chan struct{}), closing: make(chan struct{}),
 	}
+	n.life, n.end = context.WithCancel(context.Background())
 	n.members.OnChange(n.noticeMembers)
 	if err := n.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open node: %w", err), n.release())
@@ -259,6 +263,7 @@ func (n *Node) begin() bool {
 	return !n.closed
 }
 
+// isReady reports whether WaitReady has returned, or would.
 func (n *Node) isReady() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -286,6 +291,7 @@ func (n *Node) Close() error {
 }
 
 func (n *Node) release() error {
+	n.end()
 	var errs []error
 	if n.raft != nil {
 		if err := n.raft.Shutdown().Error(); err != nil {

@@ -83,10 +83,11 @@ func (n *Node) Profile() Profile {
 
 // retime makes raft as patient as the members' regions ask for.
 func (n *Node) retime() {
-	if n.cfg.Profile != Auto {
+	s := n.Membership()
+	if n.cfg.Profile != Auto || n.timed.Swap(s) == s {
 		return
 	}
-	wide := regions(n.Membership()) > 1
+	wide := regions(s) > 1
 	if n.wide.Swap(wide) == wide {
 		return
 	}

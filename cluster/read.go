@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -68,7 +69,7 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	case <-n.fsm.Stopped():
 		return n.fsm.Err()
 	case <-n.removed:
-		return n.removedErr()
+		return fmt.Errorf("wait until the node is ready: %w", cmp.Or(n.removedErr(), ErrRemoved))
 	case <-n.closing:
 		return ErrClosed
 	case <-ctx.Done():

@@ -183,17 +183,20 @@ func (n *Node) Mutate(ctx context.Context, m model.Mutation) (model.Result, erro
 }
 
 // SubmitMembership proposes a change of who belongs to the cluster. A refusal
-// is no error: it is in the result.
+// is no error: it is in the result. With ErrLagging the result stands too.
 func (n *Node) SubmitMembership(ctx context.Context, c *members.Command) (members.Result, error) {
 	answer, _, err := n.Submit(ctx, command.Membership, members.Version, c.Encode())
 	if err != nil {
-		return members.Result{}, fmt.Errorf("change membership: %w", err)
+		err = fmt.Errorf("change membership: %w", err)
+		if !errors.Is(err, ErrLagging) {
+			return members.Result{}, err
+		}
 	}
 	r, ok := answer.(members.Result)
 	if !ok {
 		return members.Result{}, fmt.Errorf("change membership: unexpected answer %T", answer)
 	}
-	return r, nil
+	return r, err
 }
 
 // wait waits for raft's answer or the end of ctx. Raft always answers, at the
