@@ -342,6 +342,8 @@ func TestNothingHoldsLongerThanTenMinutesAndNobodyDeadClosesAnything(t *testing.
 	w := newWorld(t, "eu", "eu", "eu")
 	w.nodes[1].Report(health.Observation{Deployment: "a", Outcome: health.Quota, ResetIn: 24 * time.Hour})
 	w.nodes[2].Adopt(health.Notice{ID: 5, Reason: health.Auth, Event: health.Event{Origin: 1, N: 1}, Remaining: 1000 * time.Hour})
+	require.Len(t, w.nodes[2].Active(), 1)
+	require.Equal(t, 10*time.Minute, w.nodes[2].Active()[0].Remaining)
 	w.nodes[1].report("b", health.Timeout, 5)
 	w.nodes[2].report("b", health.Timeout, 5)
 	w.spread()

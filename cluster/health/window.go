@@ -67,11 +67,11 @@ func (l *local) sample(o *Observation, period int64) {
 	if o.Latency <= 0 {
 		return
 	}
-	if l.sampled(period) == 0 { // the old ones are out of date
-		l.latency, l.first = 0, 0
-	}
 	s := &l.samples[uint64(period)%sampleSlots]
 	if s.period != period {
+		if l.sampled(period) == 0 { // the old ones are out of date
+			l.latency, l.first = 0, 0
+		}
 		*s = sampleSlot{period: period}
 	}
 	s.n++
@@ -90,7 +90,7 @@ func smooth(was, sample float64) float64 {
 
 func (l *local) sampled(period int64) (n uint32) {
 	for i := range l.samples {
-		if period-l.samples[i].period < sampleSlots {
+		if age := period - l.samples[i].period; age >= 0 && age < sampleSlots {
 			n += l.samples[i].n
 		}
 	}
