@@ -61,7 +61,11 @@ func Join(ctx context.Context, r Request) (*Welcome, error) {
 	if len(r.Addrs) == 0 {
 		return nil, errors.New("join: no address of a running node")
 	}
-	if fault := r.Node.Fault(); fault != "" {
+	asked := r.Node
+	if asked.Role == "" { // the token says
+		asked.Role = members.RoleNode
+	}
+	if fault := asked.Fault(); fault != "" {
 		return nil, fmt.Errorf("join as node %s: %s", r.Node.ID, fault)
 	}
 	j := &joiner{Request: r, secret: r.Secret}

@@ -198,6 +198,12 @@ func (s *Server) admit(ctx context.Context, a *ask, from net.Addr) (*Welcome, *R
 	state := s.State()
 	node := *a.Node
 	node.Addr = reachable(node.Addr, from)
+	if node.Role == "" { // what it is for is the invitation's to say
+		node.Role = members.RoleNode
+		if t, ok := state.Token(a.TokenID); ok {
+			node.Role = t.Role
+		}
+	}
 	if refusal := s.check(state, a, &node); refusal != nil {
 		return nil, refusal
 	}

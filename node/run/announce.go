@@ -34,6 +34,11 @@ func (n *node) announce() {
 		"    -d '{\"model\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'\n", base, key, modelName)
 }
 
+// announceWitness is all that a node without an API has to say.
+func (n *node) announceWitness() {
+	fmt.Fprintf(n.o.Out, "Tollgate %s votes at %s (%s in %s, a witness: it serves no API)\n", n.o.Version, n.port.Advertise(), n.o.Name, n.o.Region)
+}
+
 func contains(list []string, s string) bool {
 	for _, v := range list {
 		if v == s {
@@ -60,6 +65,9 @@ func (n *node) Ready() error {
 	if n.store.State().Routing == nil {
 		return errors.New("no configuration yet")
 	}
+	if err := n.place.lonely(); err != nil {
+		return err
+	}
 	return n.ledger.Healthy()
 }
 
@@ -69,7 +77,8 @@ func (n *node) Facts() map[string]any {
 	f := map[string]any{
 		"db": "Not connected", "cache": nil, "litellm_version": n.o.Version, "success_callbacks": []string{},
 		"node": n.o.Name, "node_id": s.NodeID, "region": n.o.Region, "state_index": s.Applied, "raft_state": s.State,
-		"in_flight_requests": n.calls.InFlight(),
+		"in_flight_requests": n.calls.InFlight(), "cluster_id": s.ClusterID, "leader_id": s.LeaderID,
+		"state_age_ms": n.cluster.Staleness().Milliseconds(), "draining": n.server.Draining(),
 	}
 	if r := n.store.State().Routing; r != nil {
 		// Shortened: the hash covers secrets, and anybody may read this.
@@ -88,6 +97,8 @@ func unavailable(err error) *refusal.Refusal {
 		return refusal.Unavailable("no_quorum", "No leader can be reached: a majority of the voters is away. Nothing was changed.", 5*time.Second)
 	case errors.Is(err, cluster.ErrNotLeader):
 		return refusal.Unavailable("no_leader", "The leader is changing. Nothing was changed; try again.", time.Second)
+	case errors.Is(err, cluster.ErrBehind):
+		return refusal.StateBehind()
 	case errors.Is(err, cluster.ErrTooLarge):
 		return refusal.New(413, "invalid_request_error", "", "The change is too large: "+err.Error()+".")
 	}

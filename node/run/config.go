@@ -2,11 +2,11 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
+
+	"errors"
 
 	"tollgate/config/file"
 	"tollgate/config/model"
@@ -23,6 +23,9 @@ const proposedFile = "config.proposed"
 // from what this node proposed last, or when the cluster has none.
 func (n *node) proposeConfig(ctx context.Context) error {
 	active := n.store.State().ActiveConfig()
+	if n.place.joined && active != nil {
+		return n.noteConfig(active)
+	}
 	if n.o.ConfigFile == "" && active != nil {
 		return n.keepConfig(ctx, active)
 	}
@@ -34,33 +37,66 @@ func (n *node) proposeConfig(ctx context.Context) error {
 	if path != "" {
 		n.log.Warn("no master key was given: the node uses its own", "file", path)
 	}
+	c, err := n.ownCandidate(auth.Hash([]byte(key)))
+	if err != nil {
+		return err
+	}
+	last, err := n.lastProposed()
+	if err != nil {
+		return err
+	}
+	m := mark(c.hash, c.cfg.General.MasterKeyHash)
+	if active != nil && last == m {
+		n.warnDrift(active, c)
+		return nil
+	}
+	if _, _, err := n.applyConfig(ctx, c, "node "+n.o.Name); err != nil {
+		return err
+	}
+	return n.rememberProposed(m)
+}
+
+// ownCandidate is the file as it was read at the start.
+func (n *node) ownCandidate(masterHash string) (*candidate, error) {
 	cfg := n.loaded.Config
 	// Keys found only in this node's environment travel with the config, so
 	// that other nodes need none of their own.
 	state.CarryEnvironment(cfg, registry.Defaults(), n.providerEnv())
 	hash, err := file.Hash(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	cfg.General.MasterKeyHash = auth.Hash([]byte(key))
-	last, err := os.ReadFile(n.o.path(proposedFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read the hash of the last proposed config: %w", err)
+	cfg.General.MasterKeyHash = masterHash
+	return &candidate{cfg: cfg, hash: hash, source: n.o.ConfigFile}, nil
+}
+
+// noteConfig is the first start of a node that has joined: the cluster's config
+// counts, and its own file only from the next time that it is changed.
+func (n *node) noteConfig(active *model.ConfigVersion) error {
+	hash := active.Config.General.MasterKeyHash
+	if given := n.loaded.MasterKey; given != "" {
+		n.master = given
+		if hash = auth.Hash([]byte(given)); hash != active.Config.General.MasterKeyHash {
+			n.log.Warn("LITELLM_MASTER_KEY of this node is not the cluster's: the cluster's counts")
+		}
 	}
-	mark := hash + " " + cfg.General.MasterKeyHash
-	if active != nil && strings.TrimSpace(string(last)) == mark {
+	if n.o.ConfigFile == "" {
 		return nil
 	}
-	if err := n.box.SealConfig(cfg, file.IsSecretParam); err != nil {
-		return fmt.Errorf("seal the config's secrets: %w", err)
-	}
-	if err := n.submitConfig(ctx, active, hash, cfg); err != nil {
+	c, err := n.ownCandidate(hash)
+	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(n.o.path(proposedFile), []byte(mark+"\n"), 0o600); err != nil {
-		return fmt.Errorf("remember the proposed config: %w", err)
+	n.warnDrift(active, c)
+	return n.rememberProposed(mark(c.hash, hash))
+}
+
+// warnDrift tells that the file and the cluster say different things.
+func (n *node) warnDrift(active *model.ConfigVersion, c *candidate) {
+	if c.hash != active.Hash {
+		n.log.Warn("this node's config file is not what the cluster runs: see `tollgate config diff`; `tollgate config apply` makes it so",
+			"file", n.o.ConfigFile, "file_hash", short(c.hash), "cluster_hash", short(active.Hash), "cluster_version", active.Number)
 	}
-	return nil
 }
 
 // keepConfig starts without a file on a directory that has a config: no file
@@ -79,30 +115,39 @@ func (n *node) keepConfig(ctx context.Context, active *model.ConfigVersion) erro
 	}
 	n.master = key
 	hash := auth.Hash([]byte(key))
-	if hash == active.Config.General.MasterKeyHash {
-		return nil
+	last, err := n.lastProposed()
+	if err != nil {
+		return err
+	}
+	m := mark("-", hash)
+	if hash == active.Config.General.MasterKeyHash || last == m {
+		return nil // the cluster's, or a former one that was replaced elsewhere since
 	}
 	kept := active.Config
 	kept.General.MasterKeyHash = hash
-	return n.submitConfig(ctx, active, active.Hash, &kept)
+	if _, err := n.submitConfig(ctx, active, active.Hash, &kept, "master key of "+n.o.Name, "node "+n.o.Name); err != nil {
+		return err
+	}
+	return n.rememberProposed(m)
 }
 
 // submitConfig makes cfg, its secrets sealed, the version after active.
-func (n *node) submitConfig(ctx context.Context, active *model.ConfigVersion, hash string, cfg *model.Config) error {
-	v := &model.ConfigVersion{Number: 1, Hash: hash, Node: n.identity.NodeID, Note: n.o.ConfigFile, At: n.clock.Now().UTC(), Config: *cfg}
+func (n *node) submitConfig(ctx context.Context, active *model.ConfigVersion, hash string, cfg *model.Config, note, by string) (*model.ConfigVersion, error) {
+	v := &model.ConfigVersion{Number: 1, Hash: hash, Node: n.identity.NodeID, Note: note, At: n.clock.Now().UTC(), Config: *cfg}
+	v.CreatedBy = by
 	expect := model.Version(0)
 	if active != nil {
 		v.Number = active.Number + 1
 	}
-	res, err := n.cluster.Mutate(ctx, model.Mutation{By: "node " + n.o.Name, Changes: []model.Change{model.Put(model.Configs, v, expect)}})
+	res, err := n.cluster.Mutate(ctx, model.Mutation{By: by, Changes: []model.Change{model.Put(model.Configs, v, expect)}})
 	if err != nil {
-		return fmt.Errorf("propose the config: %w", err)
+		return nil, fmt.Errorf("propose the config: %w", err)
 	}
 	if res.Conflict != nil {
-		return fmt.Errorf("propose the config: %w", res.Conflict)
+		return nil, fmt.Errorf("propose the config: %w", res.Conflict)
 	}
 	n.log.Info("config applied", "version", v.Number, "hash", v.Hash, "deployments", len(cfg.Deployments))
-	return nil
+	return v, nil
 }
 
 // warnRouting tells once per start what of the active config cannot be used.
@@ -124,3 +169,6 @@ func (n *node) env(name string) string {
 	v, _ := n.o.Env(name)
 	return v
 }
+
+// short is a hash as people and public pages see it.
+func short(hash string) string { return hash[:min(len(hash), 12)] }

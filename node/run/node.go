@@ -2,40 +2,30 @@ package run
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
-	_ "net/http/pprof" // served only where --pprof-listen says
 	"net/url"
 	"os"
 	"runtime"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"tollgate/cluster"
-	"tollgate/cluster/command"
-	"tollgate/cluster/fsm"
+	"tollgate/cluster/peer"
 	"tollgate/config/file"
 	"tollgate/config/model"
-	"tollgate/config/price"
 	"tollgate/config/secret"
 	"tollgate/config/state"
 	"tollgate/config/unit"
-	"tollgate/ledger/query"
 	"tollgate/ledger/store"
-	"tollgate/limiter/admit"
 	"tollgate/limiter/budget"
 	"tollgate/limiter/rate"
-	"tollgate/proxy/admin"
 	"tollgate/proxy/call"
-	"tollgate/proxy/provider/registry"
 	"tollgate/proxy/server"
 	"tollgate/proxy/upstream"
 )
@@ -48,6 +38,9 @@ type node struct {
 	loaded   *file.Loaded
 	master   string // the master key in the clear, for the operator's eyes only
 	identity *cluster.Identity
+	port     *peer.Port
+	place    *place
+	health   *upstreamHealth
 	box      *secret.Box
 	store    *state.Store
 	applied  *applied
@@ -61,9 +54,19 @@ type node struct {
 	upstream *upstream.Client
 	metrics  *prometheus.Registry
 	listener net.Listener
+	figures  atomic.Pointer[figures]
+
+	leave context.CancelCauseFunc // ends the node on its own wish
 }
 
-// startWithin bounds how long a node may take to agree with itself.
+// Why a node ends on its own wish.
+var (
+	errLeaves = errors.New("the node leaves the cluster")
+	errEnds   = errors.New("a part of the node has ended")
+)
+
+// startWithin bounds how long a node that is alone may take to agree with
+// itself. One that has others waits for them as long as it takes.
 const startWithin = 60 * time.Second
 
 // Serve runs a node until ctx ends, then stops it in order.
@@ -84,7 +87,7 @@ func Serve(ctx context.Context, o Options) error {
 		return err
 	}
 	defer n.closeIdentity()
-	if err := n.openState(); err != nil {
+	if err := n.openPort(); err != nil {
 		return err
 	}
 	return n.run(ctx)
@@ -154,33 +157,6 @@ func (n *node) closeIdentity() {
 	}
 }
 
-// openState opens secrets, state machines and raft. Requests read what they
-// publish; nothing else depends on their order.
-func (n *node) openState() error {
-	text, _ := n.o.Env("TOLLGATE_KEK")
-	if text == "" {
-		text, _ = n.o.Env("LITELLM_SALT_KEY")
-	}
-	kek, err := secret.LoadKEK(text, n.o.DataDir)
-	if err != nil {
-		return err
-	}
-	n.box = secret.NewBox(kek)
-	n.store = state.NewStore(state.Compiler(state.CompileDeps{
-		Book: price.Default(), Providers: registry.Defaults(), Env: n.providerEnv(),
-		OpenConfig: n.box.OpenConfig, OpenDeployment: n.box.OpenDeployment,
-	}))
-	applier := state.NewApplier(n.store)
-	n.applied = &applied{store: n.store}
-	n.bank = newBank(n.applied, applier)
-	n.cluster, err = cluster.Open(cluster.Config{
-		Dir: n.o.DataDir, Identity: n.identity, Name: n.o.Name, Region: n.o.Region, Zone: n.o.Zone, Bootstrap: true,
-		Appliers: map[command.Type]fsm.Applier{command.Mutation: applier, command.BudgetBatch: bankApplier{n.bank}},
-		Box:      n.box, KeysChanged: n.store.Recompile, Logger: n.log, Clock: n.clock,
-	})
-	return err
-}
-
 // providerEnv looks up keys that the configuration leaves to the environment,
 // its own environment_variables first.
 func (n *node) providerEnv() file.Env {
@@ -192,17 +168,51 @@ func (n *node) providerEnv() file.Env {
 	}
 }
 
-// run starts what runs, waits for the end and stops in order: no new calls,
-// calls in flight settled, budgets reported, ledger synced, raft closed.
+// run finds the node's place in a cluster, starts what runs, waits for the end
+// and stops in order: no new calls, calls in flight settled, budgets reported,
+// leadership handed on, ledger synced, raft closed.
 func (n *node) run(ctx context.Context) error {
+	ctx, n.leave = context.WithCancelCause(ctx)
+	defer n.leave(nil)
+	ground, lift := context.WithCancel(context.Background())
+	defer lift()
+	base, baseCtx := errgroup.WithContext(ground) // what the others stand on
+	base.Go(func() error { return n.port.Run(baseCtx) })
+	err := n.enter(ctx)
+	if err == nil {
+		err = n.openState()
+	}
+	if err != nil {
+		lift()
+		return errors.Join(err, ignoreCanceled(base.Wait()))
+	}
+	raftCtx, stopRaft := context.WithCancel(context.Background())
+	defer stopRaft()
+	raftDone := make(chan error, 1)
+	go func() {
+		err := n.cluster.Run(raftCtx)
+		if err != nil {
+			n.leave(fmt.Errorf("%w: %w", errEnds, err))
+		}
+		raftDone <- err
+	}()
+	base.Go(func() error { return n.place.run(baseCtx) })
+	context.AfterFunc(baseCtx, func() { n.leave(errEnds) })
+
 	background, stop := context.WithCancel(context.Background())
 	defer stop()
 	group, groupCtx := errgroup.WithContext(background)
-	group.Go(func() error { return n.cluster.Run(groupCtx) })
-	err := n.serve(ctx, groupCtx, group)
+	err = n.serve(ctx, groupCtx, group)
 	stop()
 	err = errors.Join(err, ignoreCanceled(group.Wait()))
-	return errors.Join(err, n.close(err == nil))
+	left := errors.Is(context.Cause(ctx), errLeaves)
+	err = errors.Join(err, n.part(left))
+	// The port before raft: raft's reads between nodes have no deadline.
+	lift()
+	err = errors.Join(err, ignoreCanceled(base.Wait()))
+	stopRaft()
+	err = errors.Join(err, <-raftDone)
+	return errors.Join(err, n.close(err == nil, left))
 }
 
 func ignoreCanceled(err error) error {
@@ -214,16 +224,19 @@ func ignoreCanceled(err error) error {
 
 // serve brings the node to readiness and answers until ctx ends.
 func (n *node) serve(ctx, background context.Context, group *errgroup.Group) error {
-	starting, cancel := context.WithTimeout(ctx, startWithin)
+	starting, cancel := n.patience(ctx)
 	defer cancel()
-	if err := n.cluster.WaitReady(starting); err != nil {
-		return fmt.Errorf("wait for the cluster: %w", err)
+	if err := n.awaitCluster(starting); err != nil {
+		return fromStop(ctx, err)
 	}
 	if err := n.proposeConfig(starting); err != nil {
-		return err
+		return fromStop(ctx, err)
+	}
+	if n.place.witness() {
+		return n.bearWitness(ctx)
 	}
 	if err := n.openBooks(starting, background, group); err != nil {
-		return err
+		return fromStop(ctx, err)
 	}
 	if err := n.openFront(); err != nil {
 		return err
@@ -232,202 +245,51 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 		return err
 	}
 	n.announce()
-	serving, halt := context.WithCancel(ctx)
-	defer halt()
-	group.Go(func() error { // a failing room ends the node, in order
-		<-background.Done()
-		halt()
-		return nil
-	})
-	return n.server.Run(serving, n.listener, n.o.DrainTimeout)
+	group.Go(func() error { return n.reloads(background) })
+	context.AfterFunc(background, func() { n.leave(errEnds) }) // a failing room ends the node, in order
+	return n.server.Run(ctx, n.listener, n.o.DrainTimeout)
 }
 
-// openBooks opens the ledger, tells the bank what earlier starts have spent and
-// makes the limiter.
-func (n *node) openBooks(ctx, background context.Context, group *errgroup.Group) error {
-	settings := &n.store.State().Routing.Config.Tollgate
-	var err error
-	n.ledger, err = store.Open(store.Config{
-		Dir: n.o.path("ledger"), Incarnation: n.identity.Incarnation, Sync: store.Mode(settings.LedgerSync),
-		Clock: n.clock, Logger: n.log, MaxBytes: n.o.LedgerMax,
-		Fatal: func(err error) {
-			n.log.Error("the ledger cannot go on", "error", err)
-			os.Exit(3) // the next start charges what was open
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("open the ledger: %w", err)
-	}
-	if left := n.ledger.Interrupted(); len(left) > 0 {
-		n.log.Warn("calls of an earlier start were interrupted and charged at their maximum", "calls", len(left))
-	}
-	group.Go(func() error { return n.ledger.Run(background) })
-	seed := sha256.Sum256([]byte("limits of " + n.identity.ClusterID))
-	n.rates = rate.New(rate.Config{Clock: n.clock, Seed: [16]byte(seed[:16])})
-	group.Go(func() error { return n.rates.Run(background) })
-	n.account, err = budget.NewAccount(budget.Config{
-		Node: budget.NodeID(n.identity.NodeID), Incarnation: n.identity.Incarnation, Propose: n.proposeBudget,
-		Look: func(sc model.Scope) (budget.View, bool) {
-			return n.bank.Look(sc, budget.NodeID(n.identity.NodeID), n.identity.Incarnation)
-		},
-		Clock: n.clock, Log: n.log, WaitMax: time.Duration(settings.BudgetWaitMax * float64(time.Second)),
-	})
-	if err != nil {
-		return err
-	}
-	n.bank.Watch(n.account.Observe)
-	if err := n.closeEarlierBooks(ctx); err != nil {
-		return err
-	}
-	group.Go(func() error { return n.account.Run(background) })
-	return nil
-}
-
-// closeEarlierBooks gives the bank the final sums of this node's earlier
-// starts. If the machine has lost power meanwhile, settlements of the last
-// moments may be missing, so all credit held then counts as spent.
-func (n *node) closeEarlierBooks(ctx context.Context) error {
-	rec := budget.Recovery{WriteOff: n.identity.Rebooted || n.ledger.MachineRestarted()}
-	incarnations, err := n.ledger.Incarnations()
-	if err != nil {
-		return fmt.Errorf("read earlier starts: %w", err)
-	}
-	var settled []budget.Settled
-	for _, inc := range incarnations {
-		if inc == n.identity.Incarnation {
-			continue
-		}
-		sums, err := n.ledger.Settled(inc)
-		if err != nil {
-			return fmt.Errorf("read what start %d has settled: %w", inc, err)
-		}
-		for _, s := range sums {
-			settled = append(settled, budget.Settled{Incarnation: inc, Scope: s.Scope, Window: s.Window, S: s.Sum})
-		}
-	}
-	rec.Settled = func(yield func(budget.Settled) bool) {
-		for _, s := range settled {
-			if !yield(s) {
-				return
-			}
-		}
-	}
-	if err := n.account.Start(ctx, rec); err != nil {
-		return err
-	}
-	for _, inc := range incarnations { // the bank has them now
-		if inc == n.identity.Incarnation {
-			continue
-		}
-		if err := n.ledger.DropSettled(inc); err != nil {
-			return fmt.Errorf("forget the sums of start %d: %w", inc, err)
-		}
-	}
-	if rec.WriteOff {
-		n.log.Warn("the machine restarted without a clean stop: credit held then counts as spent")
-	}
-	return nil
-}
-
-func (n *node) proposeBudget(ctx context.Context, payload []byte) (*budget.Answer, error) {
-	answer, _, err := n.cluster.Submit(ctx, command.BudgetBatch, budget.Version, payload)
-	if err != nil {
-		return nil, err
-	}
-	a, ok := answer.(*budget.Answer)
-	if !ok {
-		return nil, errNoAnswer
-	}
-	return a, a.Err
-}
-
-// openFront builds what answers requests.
-func (n *node) openFront() error {
-	n.registerMetrics()
-	n.upstream = upstream.New(upstream.Config{})
-	providers := registry.New(n.providerRows)
-	var calls *call.Handler
-	calls = call.New(call.Deps{
-		State: n.store, Admit: admit.New(n.rates, n.account), Ledger: n.ledger, Upstream: n.upstream,
-		Providers: providers.Find, Metrics: call.NewMetrics(n.metrics, func() int64 { return calls.InFlight() }),
-		Clock: n.clock, Logger: n.log, Region: n.o.Region, Version: n.o.Version,
-	})
-	n.calls = calls
-	books := query.NewEmbedded(n.ledger, func() query.UserColumn {
-		return query.UserColumn(n.store.State().Routing.Config.Tollgate.UserColumn)
-	})
-	management, err := admin.New(admin.Deps{
-		State: n.store, Mutate: n.cluster.Mutate, Unavailable: unavailable, Spend: spend{Query: books, ledger: n.ledger, bank: n.bank, account: n.account},
-		SealDeployment: n.sealDeployment, IsSecret: file.IsSecretParam,
-		MasterKeyHash: n.masterHash, Clock: n.clock, Logger: n.log, Rand: rand.Reader,
-	})
-	if err != nil {
-		return err
-	}
-	n.server = server.New(server.Deps{
-		State: n.store, MasterHash: n.masterHash, Calls: n.calls, Management: management, Readiness: n,
-		Gatherer: n.metrics, Clock: n.clock, Logger: n.log, Version: n.o.Version,
-	})
-	return nil
-}
-
-func (n *node) masterHash() string {
-	if r := n.store.State().Routing; r != nil {
-		return r.Config.General.MasterKeyHash
-	}
-	return ""
-}
-
-func (n *node) providerRows() []model.OpenAIRow {
-	if r := n.store.State().Routing; r != nil {
-		return r.Config.Tollgate.Providers
-	}
-	return nil
-}
-
-// sealDeployment makes a deployment given over the API fit to be replicated.
-func (n *node) sealDeployment(d *model.Deployment) error {
-	resolved, err := file.ResolveParams(d.Params, n.providerEnv())
-	if err != nil {
-		return err
-	}
-	d.Params = resolved
-	return n.box.SealDeployment(d, file.IsSecretParam)
-}
-
-// openProfiler serves Go's profiler on a listener of its own, when asked for.
-func (n *node) openProfiler(ctx context.Context, group *errgroup.Group) error {
-	if n.o.PprofListen == "" {
+// fromStop drops what failed only because the node was stopped meanwhile.
+func fromStop(ctx context.Context, err error) error {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, cluster.ErrClosed)) {
 		return nil
 	}
-	ln, err := net.Listen("tcp", n.o.PprofListen)
-	if err != nil {
-		return fmt.Errorf("--pprof-listen %s: %w", n.o.PprofListen, err)
-	}
-	srv := &http.Server{Handler: http.DefaultServeMux, ReadHeaderTimeout: 10 * time.Second}
-	group.Go(func() error {
-		<-ctx.Done()
-		return srv.Close()
-	})
-	group.Go(func() error {
-		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	return nil
+	return err
 }
 
-// close ends what holds data, last things last.
-func (n *node) close(clean bool) error {
+// patience is how long the node waits for the others before it serves.
+func (n *node) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	if n.cluster.Status().Members > 1 || n.place.joined {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, startWithin)
+}
+
+// part tells the others that this node goes: what it has spent, that another
+// may lead, and, when it leaves for good, that it is no member any more.
+func (n *node) part(left bool) error {
 	limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	var errs []error
 	if n.account != nil {
 		if err := n.account.Flush(limit); err != nil {
 			n.log.Warn("budgets not reported before the stop; the next start reports them", "error", err)
 		}
 	}
+	var err error
+	if left {
+		err = n.takeLeave(limit)
+	}
+	if e := n.cluster.StepDown(limit); e != nil {
+		n.log.Debug("leadership not handed on", "error", e)
+	}
+	n.place.sayBye()
+	return err
+}
+
+// close ends what holds data, last things last.
+func (n *node) close(clean, left bool) error {
+	var errs []error
 	if n.upstream != nil {
 		n.upstream.Close()
 	}
@@ -435,6 +297,9 @@ func (n *node) close(clean bool) error {
 		errs = append(errs, n.ledger.Close())
 	}
 	errs = append(errs, n.cluster.Close())
+	if left {
+		errs = append(errs, n.place.forgetCluster())
+	}
 	if err := errors.Join(errs...); err != nil || !clean {
 		return err
 	}
@@ -443,22 +308,4 @@ func (n *node) close(clean bool) error {
 	}
 	n.log.Info("stopped")
 	return nil
-}
-
-// newLogger writes one line a fact, keys masked.
-func newLogger(o Options) *slog.Logger {
-	level := slog.LevelInfo
-	switch strings.ToUpper(o.LogLevel) {
-	case "DEBUG":
-		level = slog.LevelDebug
-	case "WARNING", "WARN":
-		level = slog.LevelWarn
-	case "ERROR":
-		level = slog.LevelError
-	}
-	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: secret.ReplaceAttr}
-	if o.LogJSON {
-		return slog.New(slog.NewJSONHandler(o.Out, opts))
-	}
-	return slog.New(slog.NewTextHandler(o.Out, opts))
 }

@@ -47,8 +47,10 @@ type Options struct {
 	LogLevel    string
 	LogJSON     bool
 	Version     string
-	Env         file.Env
-	Out         io.Writer // what the operator reads: one line a fact
+	// Reload asks to read the config file again: on SIGHUP.
+	Reload <-chan os.Signal
+	Env    file.Env
+	Out    io.Writer // what the operator reads: one line a fact
 }
 
 // WithDefaults fills what no flag and no variable set.

@@ -1,0 +1,335 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tollgate/cluster/gossip"
+	"tollgate/cluster/join"
+	"tollgate/cluster/members"
+	"tollgate/limiter/budget"
+)
+
+// run keeps the node in touch with the others until ctx ends: gossip, the
+// address book, the gossip keys and the certificate.
+func (p *place) run(ctx context.Context) error {
+	select {
+	case <-p.identified: // a founder's comes with its first term
+	case <-ctx.Done():
+		return nil
+	}
+	pool, err := p.openGossip()
+	if err != nil {
+		return fmt.Errorf("open gossip: %w", err)
+	}
+	o := p.opened.Load()
+	renewer := &join.Renewer{
+		NodeID: p.n.identity.NodeID, Store: p.files, State: o.cluster.Membership, Submit: o.cluster.SubmitMembership, Box: o.box,
+		Call: p.n.port, Others: p.otherIDs, Logger: p.n.log, Clock: p.n.clock,
+		Renewed: func(id *join.Identity) error { return p.identify(id, o.cluster.Membership().Generation) },
+	}
+	feed := p.n.health.feed(pool)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return feed.Run(ctx) })
+	group.Go(func() error { return pool.Run(ctx) })
+	group.Go(func() error { return p.follow(ctx, pool) })
+	group.Go(func() error { return renewer.Run(ctx) })
+	return group.Wait()
+}
+
+func (p *place) openGossip() (*gossip.Pool, error) {
+	n := p.n
+	raw, primary, err := p.files.Keys()
+	if err != nil {
+		return nil, err
+	}
+	var keys []gossip.Key
+	for _, k := range raw {
+		key := gossip.Key{ID: k.ID, Secret: [32]byte(k.Key)}
+		if k.ID == primary {
+			keys = append([]gossip.Key{key}, keys...)
+		} else {
+			keys = append(keys, key)
+		}
+	}
+	self := p.self()
+	pool, err := gossip.New(gossip.Config{
+		Transport: n.port.Gossip(), Keys: keys, Label: n.identity.ClusterID,
+		Meta: gossip.Meta{
+			NodeID: self.ID, Incarnation: self.Incarnation, Name: self.Name, Region: self.Region, Zone: self.Zone,
+			Addr: self.Addr, API: self.API, Build: self.Build, FeatureMin: self.FeatureMin, FeatureMax: self.FeatureMax, Witness: p.witness(),
+		},
+		Status: p.status, Peers: p.peers, OnConflict: p.conflict, Logger: n.log, Clock: n.clock, Registerer: n.metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	pool.OnChange(p.met)
+	p.pool.Store(pool)
+	return pool, nil
+}
+
+// members is gossip's view of the cluster.
+func (p *place) members() []gossip.Member {
+	if pool := p.pool.Load(); pool != nil {
+		return pool.Members()
+	}
+	return nil
+}
+
+// alive reports whether a node seems to be there.
+func (p *place) alive(id string) bool {
+	if pool := p.pool.Load(); pool != nil {
+		m, ok := pool.Lookup(id)
+		return ok && m.State == gossip.Alive
+	}
+	return false
+}
+
+// met hears of changes in gossip: where nodes are, and who is there.
+func (p *place) met(list []gossip.Member) {
+	for _, m := range list {
+		if m.State == gossip.Alive && m.Addr != "" {
+			p.n.port.Book().Set(m.NodeID, m.Addr)
+		}
+	}
+	if o := p.opened.Load(); o != nil {
+		o.cluster.Replan()
+	}
+}
+
+// peers are the members that gossip tries to reach, as it names them.
+func (p *place) peers() []string {
+	var out []string
+	for id, addr := range p.n.port.Book().All() {
+		if id != p.n.identity.NodeID {
+			out = append(out, id+"/"+addr)
+		}
+	}
+	return out
+}
+
+func (p *place) otherIDs() []string {
+	var out []string
+	for _, m := range p.members() {
+		if m.NodeID != p.n.identity.NodeID && m.State == gossip.Alive {
+			out = append(out, m.NodeID)
+		}
+	}
+	return out
+}
+
+// status are this node's figures for the others.
+func (p *place) status() gossip.Status {
+	var s gossip.Status
+	o := p.opened.Load()
+	if o == nil {
+		return s
+	}
+	s.Applied, s.LeaderAge = o.cluster.Applied(), o.cluster.Staleness()
+	s.ConfigHash = short(p.n.configHash())
+	if f := p.n.figures.Load(); f != nil {
+		s.InFlight = f.calls.InFlight()
+		st := f.ledger.Stats()
+		s.LedgerBacklog, s.DiskFree = int64(st.Open), max(st.MaxBytes-st.Bytes, 0)
+	}
+	return s
+}
+
+// nudge has the membership looked at again. It never waits: the goroutine that
+// applies commands calls it.
+func (p *place) nudge() {
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+// follow does what a changed membership asks of this node.
+func (p *place) follow(ctx context.Context, pool *gossip.Pool) error {
+	for {
+		o := p.opened.Load()
+		s := o.cluster.Membership()
+		if s.Len() > 0 {
+			if err := p.adopt(s); err != nil {
+				p.n.log.Error("the node's notes of the cluster are not kept", "error", err)
+			}
+			if err := p.ring(s, pool); err != nil {
+				p.n.log.Error("gossip keys not taken over", "error", err)
+			}
+		}
+		select {
+		case <-p.changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// adopt takes over addresses, generation and who may speak.
+func (p *place) adopt(s *members.State) error {
+	n := p.n
+	listed := map[string]bool{}
+	for _, m := range s.Nodes() {
+		listed[m.ID] = true
+		if !p.alive(m.ID) { // gossip knows better where a live node is
+			n.port.Book().Set(m.ID, m.Addr)
+		}
+	}
+	for id := range n.port.Book().All() {
+		if listed[id] {
+			continue
+		}
+		if _, _, removed := s.Removed(id); removed {
+			n.port.Book().Delete(id)
+			n.port.Sever(id)
+			if pool := p.pool.Load(); pool != nil {
+				pool.Forget(id)
+			}
+		}
+	}
+	p.mu.Lock()
+	known := join.PeersOf(n.identity.ClusterID, s.Generation, s.Nodes())
+	p.known = known
+	id, changed := p.identity, p.generation != s.Generation
+	p.mu.Unlock()
+	err := p.files.SavePeers(known)
+	if changed {
+		err = errors.Join(err, p.identify(id, s.Generation))
+	}
+	n.port.Recheck()
+	return err
+}
+
+// ring brings the gossip ring to what the members have agreed on.
+func (p *place) ring(s *members.State, pool *gossip.Pool) error {
+	keys, primary, err := join.OpenKeys(s, p.opened.Load().box)
+	if err != nil {
+		return err
+	}
+	wanted := map[string]bool{}
+	for _, k := range keys {
+		wanted[k.ID] = true
+		if err := pool.InstallKey(gossip.Key{ID: k.ID, Secret: [32]byte(k.Key)}); err != nil {
+			return err
+		}
+	}
+	if err := pool.UseKey(primary); err != nil {
+		return err
+	}
+	if me, ok := pool.Lookup(p.n.identity.NodeID); ok {
+		for _, id := range me.KeyIDs {
+			if !wanted[id] {
+				if err := pool.RemoveKey(id); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return p.files.SaveKeys(keys, primary)
+}
+
+// conflict hears from gossip that two processes go by one id. Of two that go by
+// this node's, one must end.
+func (p *place) conflict(id, addrA, addrB string) {
+	n := p.n
+	n.log.Warn("two processes go by one node id", "node", id, "address", addrA, "other", addrB)
+	o := p.opened.Load()
+	if id != n.identity.NodeID || o == nil {
+		return
+	}
+	other := join.Whoami{ID: id, Addr: addrB}
+	if addrB == n.port.Advertise() {
+		other.Addr = addrA
+	}
+	if err := join.Conflict(o.cluster.Membership(), p.whoami(), other); err != nil {
+		n.leave(err)
+	}
+}
+
+// awaitCluster waits until the node is a member that knows what it must know.
+func (n *node) awaitCluster(ctx context.Context) error {
+	p := n.place
+	told := time.AfterFunc(10*time.Second, func() {
+		n.log.Info("waiting for a leader: a majority of the voters must be there", "voters", n.cluster.Status().Voters)
+	})
+	defer told.Stop()
+	if err := n.cluster.WaitReady(ctx); err != nil {
+		return fmt.Errorf("wait for the cluster: %w", err)
+	}
+	select {
+	case <-p.identified:
+	default:
+		if err := p.found(ctx); err != nil {
+			return err
+		}
+	}
+	if _, err := n.cluster.Register(ctx, p.self()); err != nil {
+		return err
+	}
+	if err := n.cluster.WaitApplied(ctx, p.least); err != nil {
+		return fmt.Errorf("catch up with the cluster: %w", err)
+	}
+	return nil
+}
+
+// lonely says why this node does not reach the others, nil when it does.
+func (p *place) lonely() error {
+	if p.opened.Load().cluster.Membership().Len() <= 1 {
+		return nil
+	}
+	if p.company.Load() || len(p.otherIDs()) > 0 {
+		p.company.Store(true) // a node that is cut off later goes on serving
+		return nil
+	}
+	return errors.New("no other node has been met yet")
+}
+
+// bearWitness is all that a witness does: it votes.
+func (n *node) bearWitness(ctx context.Context) error {
+	n.closeListener()
+	n.announceWitness()
+	<-ctx.Done()
+	return nil
+}
+
+// takeLeave takes the node out of the cluster for good.
+func (n *node) takeLeave(ctx context.Context) error {
+	if n.account != nil {
+		if err := n.account.Leave(ctx); err != nil {
+			return fmt.Errorf("give back what this node holds of budgets: %w", err)
+		}
+	}
+	r, err := n.cluster.SubmitMembership(ctx, &members.Command{Op: members.OpRemove, ID: n.identity.NodeID, Why: "left"})
+	if err == nil {
+		err = r.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("leave the cluster: %w", err)
+	}
+	n.log.Info("left the cluster", "cluster", n.identity.ClusterID)
+	return nil
+}
+
+// sayBye tells gossip that the node goes in order.
+func (p *place) sayBye() {
+	if pool := p.pool.Load(); pool != nil {
+		if err := pool.Leave(2 * time.Second); err != nil {
+			p.n.log.Debug("gossip not left in order", "error", err)
+		}
+	}
+}
+
+// writeOff counts what a node that is gone for good held of budgets as spent.
+func (n *node) writeOff(ctx context.Context, id string) error {
+	payload := budget.AppendCommand(nil, &budget.Command{Op: budget.OpForget, Node: budget.NodeID(id)})
+	a, err := n.proposeBudget(ctx, payload)
+	if err != nil {
+		return err
+	}
+	return a.Err
+}

@@ -1,0 +1,499 @@
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tollgate/cluster"
+	"tollgate/cluster/gossip"
+	"tollgate/cluster/join"
+	"tollgate/cluster/members"
+	"tollgate/cluster/peer"
+	"tollgate/config/secret"
+)
+
+// place is the node's place among others: how it found its cluster, who it is
+// to them, and who they are.
+type place struct {
+	n       *node
+	nonce   string // of this start
+	started time.Time
+	files   *join.Store
+	joins   atomic.Pointer[join.Server]
+	former  *join.Former // nil: not started with --expect
+	secret  []byte       // key of the cluster's secret; nil: there is none
+
+	founder bool         // this start begins a cluster
+	joined  bool         // this start has joined one
+	role    members.Role // as admitted
+	least   uint64       // index that the node must have applied before it serves
+
+	opened  atomic.Pointer[opened]
+	pool    atomic.Pointer[gossip.Pool]
+	company atomic.Bool   // another node has been met
+	changed chan struct{} // the membership has changed
+
+	founding sync.Mutex // held while the authority and this node's certificate are made
+
+	mu         sync.Mutex // guards the fields below
+	known      join.Peers // as last kept
+	generation uint64     // shown to others
+	identity   *join.Identity
+	identified chan struct{} // closed with the first identity
+	refusedBy  map[string]peer.Reason
+}
+
+// opened is what others may ask for once it is there.
+type opened struct {
+	cluster *cluster.Node
+	box     *secret.Box
+}
+
+// openPort binds the cluster port. It serves nothing but joins until the node
+// has found its place.
+func (n *node) openPort() error {
+	p := &place{n: n, nonce: rand.Text(), started: n.clock.Now(), role: members.RoleNode,
+		changed: make(chan struct{}, 1), identified: make(chan struct{}), refusedBy: map[string]peer.Reason{}}
+	var err error
+	if p.files, err = join.OpenStore(n.o.DataDir); err != nil {
+		return err
+	}
+	if p.known, err = p.files.Peers(); err != nil {
+		return err
+	}
+	p.generation = p.known.Generation
+	if text := n.clusterSecret(); text != "" {
+		if p.secret, err = join.SecretKey(text); err != nil {
+			return err
+		}
+	}
+	book := peer.NewBook()
+	for _, m := range p.known.Members {
+		book.Set(m.ID, m.Addr)
+	}
+	n.port, err = peer.Listen(peer.Config{
+		Addr: n.o.ClusterListen, Advertise: n.o.Advertise, Book: book, Logger: n.log, Registerer: n.metrics, Clock: n.clock,
+	})
+	if err != nil {
+		return fmt.Errorf("--cluster-listen %s: %w", n.o.ClusterListen, err)
+	}
+	n.place = p
+	p.serveJoins(nil)
+	n.port.OnJoin(func(ctx context.Context, c *tls.Conn) { p.joins.Load().Serve(ctx, c) })
+	n.port.SetAllow(p.allowed)
+	n.port.OnRefused(p.refused)
+	n.handleSecrets()
+	return nil
+}
+
+// clusterSecret is what nodes that start together prove themselves by.
+func (n *node) clusterSecret() string {
+	if n.o.ClusterSecret != "" {
+		return n.o.ClusterSecret
+	}
+	if n.loaded.MasterKey != "" {
+		return n.loaded.MasterKey
+	}
+	return n.env("LITELLM_MASTER_KEY")
+}
+
+// serveJoins lets others in from now on, as far as this node can: without a box
+// it only says that there is nothing to join yet.
+func (p *place) serveJoins(box *secret.Box) {
+	s := join.NewServer(p.joinDeps(box))
+	s.Handle(p.n.port)
+	p.joins.Store(s)
+}
+
+func (p *place) joinDeps(box *secret.Box) join.Deps {
+	n := p.n
+	// Before the state is open there is nobody who could be let in.
+	ask := func(f func(o *opened) string) func() string {
+		return func() string {
+			if o := p.opened.Load(); o != nil {
+				return f(o)
+			}
+			return ""
+		}
+	}
+	return join.Deps{
+		ClusterID: ask(func(o *opened) string { return o.cluster.Status().ClusterID }),
+		State: func() *members.State {
+			if o := p.opened.Load(); o != nil {
+				return o.cluster.Membership()
+			}
+			return nil
+		},
+		Submit: func(ctx context.Context, c *members.Command) (members.Result, error) {
+			o := p.opened.Load()
+			if o == nil {
+				return members.Result{}, cluster.ErrNoQuorum
+			}
+			return o.cluster.SubmitMembership(ctx, c)
+		},
+		Index: func(ctx context.Context) (uint64, error) {
+			o := p.opened.Load()
+			if o == nil {
+				return 0, cluster.ErrNoQuorum
+			}
+			_, err := o.cluster.Wait(ctx, cluster.Consistency{Level: cluster.Leader})
+			return o.cluster.Applied(), err
+		},
+		Alive: p.alive,
+		Self:  p.whoami,
+		Box:   box,
+		KEK: ask(func(o *opened) string {
+			current, _ := o.cluster.KEKs()
+			return o.box.KEK().Export(current)
+		}),
+		MasterKeyHash: ask(func(*opened) string { return n.masterHash() }),
+		ConfigHash:    ask(func(*opened) string { return n.configHash() }),
+		Secret:        p.secret, Former: p.former, Caller: n.port, Logger: n.log, Clock: n.clock,
+	}
+}
+
+func (p *place) whoami() join.Whoami {
+	return join.Whoami{ID: p.n.identity.NodeID, Incarnation: p.n.identity.Incarnation, NonceSum: join.SumNonce(p.nonce),
+		Addr: p.n.port.Advertise(), StartedAt: p.started}
+}
+
+// self is this node as the members know it.
+func (p *place) self() members.Node {
+	n := p.n
+	return members.Node{
+		ID: n.identity.NodeID, Name: n.o.Name, Region: n.o.Region, Zone: n.o.Zone, Role: p.role,
+		Addr: n.port.Advertise(), API: p.api(), Build: n.o.Version, Incarnation: n.identity.Incarnation, Nonce: p.nonce,
+		FeatureMin: cluster.FeatureMin, FeatureMax: cluster.FeatureMax,
+	}
+}
+
+// api is where people reach this node's API: a listener on all addresses is
+// reached where the cluster port is.
+func (p *place) api() string {
+	if p.witness() {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(p.n.listener.Addr().String())
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		if advertised, _, err := net.SplitHostPort(p.n.port.Advertise()); err == nil {
+			host = advertised
+		}
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func (p *place) witness() bool { return p.role == members.RoleWitness }
+
+// enter finds the node's place: a used directory restarts, an empty one joins,
+// forms a cluster with others, or starts one of its own.
+func (n *node) enter(ctx context.Context) error {
+	p := n.place
+	used, err := cluster.HasState(n.o.DataDir)
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", n.o.DataDir, err)
+	}
+	id, err := p.files.Identity(n.identity.NodeID, n.clock.Now())
+	var expired *join.ExpiredError
+	switch {
+	case err == nil && n.identity.ClusterID != "":
+		return p.restart(ctx, id) // also after a join that broke off before the first entry
+	case used && errors.Is(err, join.ErrNotJoined):
+		p.founder = true // the directory of a release that knew no clusters
+		return nil
+	case used && errors.As(err, &expired):
+		return p.renewExpired(ctx, id, expired)
+	case used && err != nil:
+		return err
+	}
+	if n.identity.ClusterID != "" { // what it was a member of is gone
+		if len(n.o.Join) == 0 && n.o.Expect == 0 {
+			p.founder = true // bootstrapping broke off
+			return nil
+		}
+		if err := n.identity.Anew(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(n.o.Join) > 0:
+		return p.join(ctx, n.o.Join, n.o.Token)
+	case n.o.Expect > 1:
+		return p.form(ctx)
+	}
+	p.founder = true
+	return nil
+}
+
+// restart takes up the place that the directory tells of.
+func (p *place) restart(ctx context.Context, id *join.Identity) error {
+	n := p.n
+	if len(n.o.Join) > 0 {
+		n.log.Info("the data directory holds a node already: it restarts and joins nothing", "cluster", n.identity.ClusterID)
+	}
+	p.founder = len(p.known.Members) <= 1
+	if err := p.identify(id, p.known.Generation); err != nil {
+		return err
+	}
+	err := join.CheckAlone(ctx, join.Alone{Self: p.whoami(), Peers: p.known, Dial: n.port.DialJoin, Call: n.port, Identity: id})
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", n.o.DataDir, err)
+	}
+	return nil
+}
+
+// renewExpired restarts a node that was off for so long that its certificate
+// has run out: the cluster's secret vouches for it. A node that is alone signs
+// for itself once it leads.
+func (p *place) renewExpired(ctx context.Context, id *join.Identity, expired *join.ExpiredError) error {
+	if len(p.known.Members) <= 1 {
+		p.founder = true
+		return nil
+	}
+	if p.secret == nil {
+		return expired
+	}
+	var addrs []string
+	for _, m := range p.known.Members {
+		if m.ID != p.n.identity.NodeID {
+			addrs = append(addrs, m.Addr)
+		}
+	}
+	p.n.log.Warn("the node's certificate has run out: joining again by the cluster's secret", "expired", expired.At)
+	if err := p.join(ctx, addrs, ""); err != nil {
+		return errors.Join(expired, err)
+	}
+	return nil
+}
+
+// join becomes a member through any of the addresses.
+func (p *place) join(ctx context.Context, addrs []string, token string) error {
+	r, err := p.request(addrs, token)
+	if err != nil {
+		return err
+	}
+	welcome, err := join.Join(ctx, r)
+	if err != nil {
+		return fmt.Errorf("join %s: %w", strings.Join(addrs, ", "), err)
+	}
+	return p.accept(welcome)
+}
+
+// request is what this node brings to join: a token, or the cluster's secret.
+func (p *place) request(addrs []string, token string) (join.Request, error) {
+	n := p.n
+	key, err := p.files.Key()
+	if err != nil {
+		return join.Request{}, err
+	}
+	r := join.Request{
+		Dial: n.port.DialJoin, Addrs: addrs, Token: token, Node: p.self(), Key: key,
+		ClusterID: n.identity.ClusterID, Generation: p.known.Generation,
+		Patience: joinPatience, Logger: n.log, Clock: n.clock,
+	}
+	if token == "" {
+		r.Secret = p.secret
+	} else {
+		r.Node.Role = "" // the token says
+	}
+	return r, nil
+}
+
+// joinPatience is how long a cluster that has no leader for the moment is tried.
+const joinPatience = 30 * time.Second
+
+// form starts a cluster together with others that start as this one does, or
+// joins the one that they have by now.
+func (p *place) form(ctx context.Context) error {
+	n := p.n
+	former, err := join.NewFormer(join.FormConfig{
+		NodeID: n.identity.NodeID, Nonce: p.nonce, Expect: n.o.Expect, Peers: n.o.Peers, Secret: p.secret,
+		Memo: p.files, Dial: n.port.DialJoin, Logger: n.log,
+		Join: func(ctx context.Context, addrs []string) (*join.Welcome, error) {
+			r, err := p.request(addrs, "")
+			if err != nil {
+				return nil, err
+			}
+			return join.Join(ctx, r)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	p.former = former
+	p.serveJoins(nil)
+	out, err := former.Run(ctx)
+	if err != nil {
+		return err
+	}
+	if out.Found {
+		p.founder = true
+		n.log.Info("this node founds the cluster", "node", n.identity.NodeID, "expected", n.o.Expect)
+		return nil
+	}
+	return p.accept(out.Welcome)
+}
+
+// accept makes durable what a join brought and takes the place it gives. The
+// key that opens the state comes first, the certificate last: a node that has
+// one has everything.
+func (p *place) accept(w *join.Welcome) error {
+	n := p.n
+	if w.KEK != "" {
+		if err := p.keepKEK(w.KEK); err != nil {
+			return err
+		}
+	}
+	if err := n.identity.SetCluster(w.ClusterID); err != nil {
+		return err
+	}
+	if err := p.files.Accept(w); err != nil {
+		return err
+	}
+	id, err := p.files.Identity(n.identity.NodeID, n.clock.Now())
+	if err != nil {
+		return err
+	}
+	if p.known, err = p.files.Peers(); err != nil {
+		return err
+	}
+	for _, m := range w.Members {
+		n.port.Book().Set(m.ID, m.Addr)
+	}
+	p.joined, p.role, p.least = true, w.Node.Role, w.StateIndex
+	n.log.Info("joined", "cluster", w.ClusterID, "node", n.identity.NodeID, "role", string(p.role), "members", len(w.Members))
+	return p.identify(id, w.Generation)
+}
+
+// keepKEK keeps the key that opens the cluster's secrets, unless the operator
+// gives this node the same.
+func (p *place) keepKEK(exported string) error {
+	n := p.n
+	text := n.env("TOLLGATE_KEK")
+	if text == "" {
+		text = n.env("LITELLM_SALT_KEY")
+	}
+	if text != "" {
+		given, err := secret.KEKFromText(text)
+		if err != nil {
+			return err
+		}
+		if given.Export(given.Fingerprint()) == exported {
+			return nil
+		}
+		n.log.Warn("LITELLM_SALT_KEY of this node is not the cluster's: the cluster's is kept in the data directory", "file", n.o.path(secret.KEKFile))
+	}
+	return secret.StoreKEK(n.o.DataDir, exported)
+}
+
+// identify shows this identity to the others from now on.
+func (p *place) identify(id *join.Identity, generation uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.n.port.SetIdentity(peer.Identity{
+		ClusterID: p.n.identity.ClusterID, Generation: generation, NodeID: id.NodeID, Certificate: id.Certificate, Roots: id.Roots,
+	})
+	if err != nil {
+		return fmt.Errorf("show the node's certificate: %w", err)
+	}
+	first := p.identity == nil
+	p.identity, p.generation = id, generation
+	if first {
+		close(p.identified)
+	}
+	return nil
+}
+
+// found makes the cluster's certificate authority, on its first leader, and
+// this node's certificate where there is none that is good.
+func (p *place) found(ctx context.Context) error {
+	o := p.opened.Load()
+	if o == nil {
+		return errors.New("the state is not open yet")
+	}
+	p.founding.Lock() // a new leader and a start may come at once
+	defer p.founding.Unlock()
+	id, err := join.Found(ctx, join.Founder{
+		ClusterID: p.n.identity.ClusterID, Node: p.self(), State: o.cluster.Membership, Submit: o.cluster.SubmitMembership,
+		Box: o.box, Store: p.files, Logger: p.n.log, Clock: p.n.clock,
+	})
+	if err != nil {
+		return err
+	}
+	return p.identify(id, o.cluster.Membership().Generation)
+}
+
+// allowed says which nodes may speak to this one. A node that knows no members
+// yet, or that starts anew with all the others, goes by those it last knew and
+// by raft's configuration: else none of them would get a vote.
+func (p *place) allowed(id string) error {
+	o := p.opened.Load()
+	if o == nil {
+		return nil // it holds a certificate of the cluster's
+	}
+	s := o.cluster.Membership()
+	if _, ok := s.Node(id); ok || s.Len() == 0 {
+		return nil
+	}
+	if _, _, removed := s.Removed(id); removed {
+		return peer.NotMember(id)
+	}
+	for _, server := range o.cluster.Servers() {
+		if server.ID == id {
+			return nil
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.known.Members {
+		if m.ID == id {
+			return nil
+		}
+	}
+	return peer.NotMember(id)
+}
+
+// refused hears that another node does not take this one for a member. One that
+// lags may be wrong for a moment; when most say so, it is so.
+func (p *place) refused(by string, r *peer.Refused) {
+	if r.Reason != peer.ReasonNotMember && r.Reason != peer.ReasonOldGeneration {
+		return
+	}
+	p.mu.Lock()
+	p.refusedBy[by] = r.Reason
+	most := len(p.refusedBy)*2 > len(p.known.Members)-1
+	p.mu.Unlock()
+	if !most {
+		return
+	}
+	if r.Reason == peer.ReasonOldGeneration {
+		p.n.leave(fmt.Errorf("the cluster was recovered without this node: remove %s and %s, then join again with a token; the ledger is kept",
+			p.n.o.path("raft"), p.n.o.path(join.Dir)))
+		return
+	}
+	if o := p.opened.Load(); o != nil {
+		o.cluster.Forgotten(r.Message)
+	}
+}
+
+// forgetCluster empties the directory of what belonged to the cluster that the
+// node has left: a later start is a new node. The ledger stays.
+func (p *place) forgetCluster() error {
+	for _, name := range []string{"raft", join.Dir} {
+		if err := os.RemoveAll(p.n.o.path(name)); err != nil {
+			return fmt.Errorf("forget the cluster that was left: %w", err)
+		}
+	}
+	return nil
+}
