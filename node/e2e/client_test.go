@@ -79,7 +79,11 @@ func (n *node) call(method, path, key, body string, headers ...string) (answer, 
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	resp, err := client.Do(req)
+	c := n.http
+	if c == nil {
+		c = client
+	}
+	resp, err := c.Do(req)
 	if err != nil {
 		return answer{}, err
 	}
@@ -204,7 +208,7 @@ func (n *node) open(t testing.TB, path, key, body string) *stream {
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	resp, err := (&http.Transport{DisableKeepAlives: true, DialContext: n.dial}).RoundTrip(req)
 	if err != nil {
 		cancel()
 		t.Fatal(err)

@@ -128,7 +128,7 @@ func (c *composition) run(args ...string) string {
 	return out
 }
 
-// node is the gateway behind a published port, for the usual calls.
+// request asks the gateway behind the published port.
 func (c *composition) request(method, path, key, body string) (answer, error) {
 	req, err := http.NewRequest(method, "http://127.0.0.1:4000"+path, strings.NewReader(body))
 	if err != nil {
@@ -182,6 +182,7 @@ func TestContainers(t *testing.T) {
 	t.Run("the build's context holds all that the program is made of", func(t *testing.T) { contextIsWhole(t, d, root) })
 	t.Run("the image is small and runs as nobody", func(t *testing.T) { imageIsSmall(t, d) })
 	t.Run("one node under the seed's names", func(t *testing.T) { seedLinesWork(t, d) })
+	t.Run("three regions behind nginx", func(t *testing.T) { threeRegionsWork(t, d) })
 }
 
 // contextIsWhole builds the program from what the Dockerfile copies, with this
@@ -267,4 +268,109 @@ func seedLinesWork(t *testing.T, d *container.Daemon) {
 	if err != nil || code != "0" {
 		t.Errorf("it was restarted by itself %s times (%v)", code, err)
 	}
+}
+
+// threeRegionsWork starts the cluster with one command, adds a node with the join
+// command and kills a container under load.
+func threeRegionsWork(t *testing.T, d *container.Daemon) {
+	c := compose(t, d, "docker-compose.cluster.yml")
+	at := time.Now()
+	c.run("up", "-d")
+	c.waitReady(90 * time.Second)
+	c.waitAlive("node-eu", 3)
+	t.Logf("up and whole after %s", time.Since(at))
+	if a := c.ask("POST", "/v1/chat/completions", masterKey, chatBody("gpt-4o", "hi", "")); !strings.Contains(a.body, "sample answer of gpt-4o") {
+		t.Errorf("a chat through nginx: %d %s", a.status, a.body)
+	}
+	regions := map[string]bool{}
+	for _, m := range c.members("node-eu") {
+		regions[m.Get("region").String()] = true
+	}
+	for _, want := range []string{"eu-west", "us-east", "ap-south"} {
+		if !regions[want] {
+			t.Errorf("nobody is in %s: %v", want, regions)
+		}
+	}
+
+	// The fourth node, as the file's first lines say.
+	lines := strings.Split(c.run("exec", "-T", "node-eu", "tollgate", "token", "create"), "\n")
+	token := strings.TrimSpace(lines[len(lines)-1])
+	if out, err := d.Docker("run", "-d", "--name", "node-sa", "--hostname", "node-sa", "--network", "tollgate", "--env-file", filepath.Join(c.dir, ".env"),
+		"-e", "PORT=4000", imageTollgate, "join", "node-eu:7946", "--token", token, "--advertise", "node-sa:7946", "--name", "node-sa", "--region", "sa-east"); err != nil {
+		t.Fatal(err, out)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of node-sa:\n%s", d.Logs("node-sa"))
+		}
+		if out, err := d.Docker("rm", "-f", "node-sa"); err != nil {
+			t.Error(err, out)
+		}
+	})
+	c.waitAlive("node-ap", 4)
+	eventually(t, 30*time.Second, "the fourth node serves", func() error {
+		out, err := d.Docker("exec", "node-sa", "tollgate", "status", "--output", "json")
+		if err == nil && !gjson.Get(out, "ready").Bool() {
+			err = fmt.Errorf("%s", out)
+		}
+		return err
+	})
+	if out, err := d.Docker("exec", "node-sa", "tollgate", "key", "create", "--alias", "made-on-the-fourth"); err != nil || !strings.Contains(out, "sk-") {
+		t.Errorf("a key made on the fourth node: %v %s", err, out)
+	}
+
+	// A container dies under load. What was in flight on it may fail and nothing else.
+	const callers = 8
+	load := c.traffic(callers)
+	load.moves(t, 200, 0)
+	victim := c.run("ps", "-q", "node-us")
+	if out, err := d.Docker("kill", victim); err != nil {
+		t.Fatal(err, out)
+	}
+	after := time.Now()
+	load.moves(t, 400, 0)
+	if out, err := d.Docker("start", victim); err != nil {
+		t.Fatal(err, out)
+	}
+	c.waitAlive("node-eu", 4)
+	load.moves(t, 100, 0)
+	load.end()
+	if failed := load.wrong(after); len(failed) > 0 {
+		t.Errorf("%d calls failed that were sent after the kill, first: %+v", len(failed), failed[0])
+	}
+	if failed := load.wrong(time.Time{}); len(failed) > callers {
+		t.Errorf("%d failed and only %d were in flight, first: %+v", len(failed), callers, failed[0])
+	}
+}
+
+// traffic is a load of short calls through the published port.
+func (c *composition) traffic(callers int) *traffic {
+	n := &node{t: c.t, url: "http://127.0.0.1:4000", o: options{host: c.d.Host()}}
+	return trafficFor(c.t, n, masterKey, "gpt-4o", callers, 0, 0)
+}
+
+// members is how the cluster seems from one of its containers.
+func (c *composition) members(service string) []gjson.Result {
+	c.t.Helper()
+	return gjson.Get(c.run("exec", "-T", service, "tollgate", "members", "--output", "json"), "members").Array()
+}
+
+func (c *composition) waitAlive(service string, count int) {
+	c.t.Helper()
+	eventually(c.t, 60*time.Second, fmt.Sprintf("%s sees %d nodes alive", service, count), func() error {
+		out, err := c.try("exec", "-T", service, "tollgate", "members", "--output", "json")
+		if err != nil {
+			return err
+		}
+		alive := 0
+		for _, m := range gjson.Get(out, "members").Array() {
+			if m.Get("state").String() == "alive" {
+				alive++
+			}
+		}
+		if alive != count {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
 }

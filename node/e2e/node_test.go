@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tollgate/node/e2e/network"
 )
 
 const (
@@ -31,6 +34,10 @@ type options struct {
 	dir    string   // data directory; "" makes one
 	prefix []string // a command that the node runs under
 	listen string   // "" takes a free port
+
+	command []string      // what makes it a node; none is serve
+	cluster string        // cluster port; "" takes any
+	host    *network.Host // where it runs; nil is the test's own machine
 }
 
 // node is one process.
@@ -38,6 +45,7 @@ type node struct {
 	t    testing.TB
 	o    options
 	url  string
+	http *http.Client // nil is the one that all share
 	cmd  *exec.Cmd
 	log  *logBuffer
 	dead chan struct{} // closed when the process has ended
@@ -93,6 +101,15 @@ func freePort(t testing.TB) string {
 // start runs a node until the test ends and waits until it is ready.
 func start(t testing.TB, o options) *node {
 	t.Helper()
+	n := prepare(t, o)
+	n.begin()
+	n.ready()
+	return n
+}
+
+// prepare is a node that is yet to begin. It ends with the test.
+func prepare(t testing.TB, o options) *node {
+	t.Helper()
 	if o.dir == "" {
 		o.dir = filepath.Join(t.TempDir(), "data")
 	}
@@ -100,8 +117,14 @@ func start(t testing.TB, o options) *node {
 		o.listen = freePort(t)
 	}
 	n := &node{t: t, o: o, url: "http://" + o.listen}
-	n.begin()
+	if o.host != nil {
+		n.http = o.host.Client(client.Timeout)
+		t.Cleanup(n.http.CloseIdleConnections)
+	}
 	t.Cleanup(func() {
+		if n.dead == nil {
+			return // it has never begun
+		}
 		n.kill()
 		if said := n.log.String(); strings.Contains(said, "DATA RACE") || strings.Contains(said, "panic: ") {
 			t.Error("the node's log tells of a race or a panic")
@@ -110,7 +133,6 @@ func start(t testing.TB, o options) *node {
 			t.Logf("log of the node:\n%s", tail(n.log.String(), 12000))
 		}
 	})
-	n.ready()
 	return n
 }
 
@@ -126,6 +148,9 @@ func tail(s string, n int) string {
 func command(t testing.TB, o options, args ...string) *exec.Cmd {
 	t.Helper()
 	argv := append(append([]string{}, o.prefix...), binary(t))
+	if o.host != nil {
+		argv = append(o.host.Prefix(), argv...)
+	}
 	argv = append(argv, args...)
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = t.TempDir()
@@ -136,7 +161,15 @@ func command(t testing.TB, o options, args ...string) *exec.Cmd {
 func (n *node) begin() {
 	t := n.t
 	t.Helper()
-	args := []string{"serve", "--data-dir", n.o.dir, "--listen", n.o.listen, "--cluster-listen", "127.0.0.1:0"}
+	args := n.o.command
+	if args == nil {
+		args = []string{"serve"}
+	}
+	port := n.o.cluster
+	if port == "" {
+		port = "127.0.0.1:0"
+	}
+	args = append(args[:len(args):len(args)], "--data-dir", n.o.dir, "--listen", n.o.listen, "--cluster-listen", port)
 	if n.o.config != "" {
 		args = append(args, "--config", writeFile(t, "config.yaml", n.o.config))
 	}
@@ -165,10 +198,19 @@ func writeFile(t testing.TB, name, text string) string {
 	return path
 }
 
+// dial connects to the node, from where it runs.
+func (n *node) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if n.o.host != nil {
+		return n.o.host.DialContext(ctx, network, addr)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, network, addr)
+}
+
 // ready waits until the node says that it may take traffic.
 func (n *node) ready() {
 	n.t.Helper()
-	client := &http.Client{Timeout: 2 * time.Second}
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DialContext: n.dial}}
 	defer client.CloseIdleConnections()
 	eventually(n.t, startWithin, "the node is ready", func() error {
 		select {
