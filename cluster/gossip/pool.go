@@ -112,7 +112,10 @@ func New(cfg Config) (*Pool, error) {
 	p.windows = make(map[windowKey]*window)
 	p.conflicts = newConflicts(p.self, p.incarnation, cfg.Clock)
 	p.relay.NumNodes = func() int { return len(p.table.current.Load().alive) + 1 }
-	p.relay.RetransmitMult = 4
+	// Each node passes an event on 8 times (16 from ten nodes on). With 4, one
+	// event in ten misses somebody among eight nodes, if its origin's own packets
+	// reach but one of them.
+	p.relay.RetransmitMult = 8
 	if p.metrics, err = newMetrics(cfg.Registerer, p); err != nil {
 		return nil, err
 	}
