@@ -80,9 +80,9 @@ func TestTokensThatAreNotGoodAdmitNobody(t *testing.T) {
 	t.Run("revoked", func(t *testing.T) { refusedLine(t, joining(door.o.cluster, revoked), "token") })
 
 	foreign := other.nodes[0].token(t)
-	t.Run("of another cluster", func(t *testing.T) { refusedLine(t, joining(door.o.cluster, foreign), "certificate authority") })
+	t.Run("of another cluster", func(t *testing.T) { refusedLine(t, joining(door.o.cluster, foreign), "another cluster") })
 	good := door.token(t)
-	t.Run("shown to another cluster", func(t *testing.T) { refusedLine(t, joining(other.nodes[0].o.cluster, good), "certificate authority") })
+	t.Run("shown to another cluster", func(t *testing.T) { refusedLine(t, joining(other.nodes[0].o.cluster, good), "another cluster") })
 	t.Run("with a letter changed", func(t *testing.T) {
 		letter := "a"
 		if good[20] == 'a' {

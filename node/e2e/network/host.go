@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -27,14 +28,7 @@ type Host struct {
 
 func newHost(name string, addr netip.Addr) (*Host, error) {
 	h := &Host{name: name, addr: addr, ended: make(chan struct{})}
-	made := make(chan error, 1)
-	go func() {
-		// This thread is in the new namespace and never goes back: it ends with its
-		// goroutine, as it is not unlocked.
-		runtime.LockOSThread()
-		made <- h.make()
-	}()
-	if err := <-made; err != nil {
+	if err := elsewhere(h.make); err != nil {
 		return nil, err
 	}
 	for _, args := range [][]string{
@@ -50,7 +44,31 @@ func newHost(name string, addr netip.Addr) (*Host, error) {
 	return h, nil
 }
 
-// make runs on a thread of its own, which leaves for a new namespace.
+// elsewhere runs f, which may leave for another network namespace, on a thread of
+// its own and brings the thread back. It must come back: a thread that ended would
+// take along the processes that it has started, if they are to die with it.
+func elsewhere(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		home, err := os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
+		if err != nil {
+			done <- fmt.Errorf("hold the own namespace: %w", err)
+			return
+		}
+		defer home.Close()
+		err = f()
+		if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+			done <- errors.Join(err, fmt.Errorf("go back to the own namespace: %w", back))
+			return // still locked: nobody else may find himself here
+		}
+		runtime.UnlockOSThread()
+		done <- err
+	}()
+	return <-done
+}
+
+// make leaves for a new namespace, which it holds, and makes the device there.
 func (h *Host) make() error {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return fmt.Errorf("make a network namespace: %w", err)
@@ -108,20 +126,14 @@ func (h *Host) Command(cmd *exec.Cmd) error {
 	return nil
 }
 
-// inside runs f on a thread that is in the host's namespace. Sockets that f makes
-// stay on the host.
+// inside runs f in the host's namespace. Sockets that f makes stay on the host.
 func (h *Host) inside(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
+	return elsewhere(func() error {
 		if err := unix.Setns(int(h.space.Fd()), unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter the host %s: %w", h, err)
-			return
+			return fmt.Errorf("enter the host %s: %w", h, err)
 		}
-		done <- f()
-		// The thread ends with this goroutine: nobody else must find itself here.
-	}()
-	return <-done
+		return f()
+	})
 }
 
 // DialContext connects from this host. The address must be a number: names would
