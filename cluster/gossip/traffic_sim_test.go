@@ -1,6 +1,7 @@
 package gossip_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,8 @@ func TestSlowHandlerLosesItsOwnMessagesAndHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		release := make(chan struct{})
-		slow, quick := 0, make(chan struct{}, 10)
+		quick := make(chan struct{}, 10)
+		var slow atomic.Int32
 		c := newSimCluster(t, time.Millisecond, 0)
 		join := func(n *simNode) {
 			_, err := n.Join(t.Context(), []string{nodeID(0) + "/" + c.nodes[0].port.addr()})
@@ -25,7 +27,7 @@ func TestSlowHandlerLosesItsOwnMessagesAndHoldsUpNobody(t *testing.T) {
 		c.add(nodeID(0), 1, func(cfg *gossip.Config) { cfg.Registerer = reg }, func(p *gossip.Pool) {
 			p.Receive(gossip.KindUpstream, func(string, uint32, uint64, []byte) {
 				<-release
-				slow++
+				slow.Add(1)
 			})
 			p.Receive(gossip.KindCounts, func(string, uint32, uint64, []byte) { quick <- struct{}{} })
 		})
@@ -42,7 +44,7 @@ func TestSlowHandlerLosesItsOwnMessagesAndHoldsUpNobody(t *testing.T) {
 		require.WithinDuration(t, time.Now(), m.StatusAt, 2*time.Second)
 		close(release)
 		time.Sleep(time.Second)
-		require.Equal(t, 1025, slow, "one in hand, 1024 waiting")
+		require.EqualValues(t, 1025, slow.Load(), "one in hand, 1024 waiting")
 		families, err := reg.Gather()
 		require.NoError(t, err)
 		dropped := 0.0
