@@ -21,8 +21,16 @@ type Disk struct {
 // NewDisk is an empty one.
 func NewDisk() *Disk {
 	s := raft.NewInmemStore()
-	return &Disk{Logs: s, Stable: s, Snapshots: &snapshots{}}
+	return &Disk{Logs: monotonic{s}, Stable: s, Snapshots: &snapshots{}}
 }
+
+// monotonic is a log without gaps, as the real one: raft clears it when it
+// installs a snapshot. Otherwise entries that never were committed would stay
+// below the snapshot, and a later leader could send them on.
+type monotonic struct{ *raft.InmemStore }
+
+// IsMonotonic says so.
+func (monotonic) IsMonotonic() bool { return true }
 
 // snapshotsKept is how many a real node keeps.
 const snapshotsKept = 3

@@ -19,6 +19,7 @@ import (
 func TestFaultsLeaveOneLeaderOneStateAndNoBudgetOver(t *testing.T) {
 	forSeeds(t, 4, 12, func(t *testing.T, seed uint64) {
 		w := found(t, plan{seed: seed, regions: []string{"eu", "us", "ap", "eu", "us"}, net: sim.Config{Jitter: 0.1, Loss: 0.005}})
+		w.age()
 		const limit = 2 * unit.Money(1e9)
 		r := w.hosts[0].manage("", "POST", "/key/generate", map[string]any{"key": "sk-budget", "max_budget": 2})
 		require.Equal(t, 200, r.status, r)

@@ -38,10 +38,10 @@ func (w *world) hurt() {
 	case 5:
 		w.net.SetLoss(0.02 + float64(w.net.IntN(10))/100)
 	default:
-		if w.net.Chance(0.5) { // what a long life leaves: others may then need a snapshot
+		if w.aged && w.net.Chance(0.5) { // what a long life leaves: others may then need a snapshot
 			_ = h.Snapshot(context.Background())
 			h.stop()
-			h.trim()
+			h.trim(64)
 		} else {
 			h.stop()
 		}
@@ -51,6 +51,23 @@ func (w *world) hurt() {
 	}
 	time.Sleep(last)
 	w.mend()
+}
+
+// age makes the cluster one that has compacted its logs. A young one, where some
+// nodes hold the log from its first entry and others only a snapshot, can stay
+// stuck in this raft until the former compact theirs: a follower that finds no
+// entry before the conflicting one is offered the log from its beginning, and
+// cannot take it.
+func (w *world) age() {
+	for _, h := range w.hosts {
+		h.snapshot()
+		h.stop()
+		h.trim(0)
+		h.start()
+		w.theLeader()
+		time.Sleep(10 * time.Second)
+	}
+	w.aged = true
 }
 
 // mend undoes everything.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand"
@@ -125,8 +126,10 @@ func (h *host) start(opts ...func(*cluster.Config)) {
 	require.NoError(t, err)
 	r.parts.bank.Watch(r.bank.Observe)
 	r.admin, err = admin.New(admin.Deps{
-		State: r.parts.store, Mutate: r.Mutate, Unavailable: unavailable, Spend: noSpend{}, Revoked: r.Spread,
-		Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Rand: rand.New(rand.NewSource(int64(h.w.plan.seed)*1000 + int64(h.starts)*100 + int64(len(h.name)))),
+		State: r.parts.store, Mutate: r.Mutate, Unavailable: unavailable, Spend: noSpend{}, Revoked: r.Spread, Consistent: r.consistent,
+		SealAnswer: func(entity, plain string) (string, error) { return box.Seal(entity, "answer", plain) },
+		OpenAnswer: func(entity, sealed string) (string, error) { return box.Open(entity, "answer", sealed) },
+		Clock:      unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Rand: rand.New(rand.NewSource(int64(h.w.plan.seed)*1000 + int64(h.starts)*100 + int64(len(h.name)))),
 	})
 	require.NoError(t, err)
 	h.mu.Lock()
@@ -232,8 +235,9 @@ var bankAnswers = cluster.AnswerCodec{
 		}
 		return budget.AppendAnswer(nil, a), nil
 	},
-	Decode: func(data []byte) (any, error) { return budget.DecodeAnswer(data) },
-	Ahead:  true,
+	Decode:     func(data []byte) (any, error) { return budget.DecodeAnswer(data) },
+	Repeatable: true,
+	Ahead:      true,
 }
 
 func (r *run) proposeBudget(ctx context.Context, payload []byte) (*budget.Answer, error) {
@@ -252,6 +256,25 @@ func (r *run) proposeBudget(ctx context.Context, payload []byte) (*budget.Answer
 type noSpend struct{ query.Query }
 
 func (noSpend) Spent(model.Scope, time.Time) unit.Money { return 0 }
+
+// consistent maps what a read's error proves, as a real node does.
+func (r *run) consistent(ctx context.Context, level string, index uint64) (time.Duration, error) {
+	age, err := r.Wait(ctx, cluster.Consistency{Level: cluster.Level(level), MinIndex: index})
+	if errors.Is(err, cluster.ErrBehind) {
+		err = fmt.Errorf("%w: %w", admin.ErrStateBehind, err)
+	}
+	return age, err
+}
+
+// concern is the newest change that concerns a key here.
+func (r *run) concern(hash string) uint64 {
+	s := r.parts.store.State()
+	k, ok := s.KeyFor(hash, s.Now)
+	if !ok {
+		return 0
+	}
+	return k.EntityVersion()
+}
 
 func unavailable(err error) *refusal.Refusal {
 	switch {
@@ -273,21 +296,19 @@ type reply struct {
 	body   map[string]any
 }
 
-// manage sends one management request of the master key, with the consistency
-// that the server would wait for; "" is none.
+// manage sends one management request of the master key, asking for state of a
+// level; "" leaves that to the API.
 func (h *host) manage(level cluster.Level, method, path string, body any) reply {
 	r := h.current()
 	if r == nil {
 		return reply{code: "down"}
 	}
-	if level != "" {
-		if _, err := r.Wait(context.Background(), cluster.Consistency{Level: level}); err != nil {
-			return reply{status: 503, code: "state_behind"}
-		}
-	}
 	var req fasthttp.Request
 	req.SetRequestURI("http://node" + path)
 	req.Header.SetMethod(method)
+	if level != "" {
+		req.Header.Set("X-Consistency", string(level))
+	}
 	if body != nil {
 		data, err := json.Marshal(body)
 		if err != nil {

@@ -118,17 +118,18 @@ func ask(h *host, o op, level cluster.Level) (got, bool) {
 	case r.code == "outcome_unknown":
 		return got{outcome: "unknown"}, o.kind != "read"
 	}
-	return got{}, false // the answer says that nothing was done
+	h.w.net.Note("nothing done, says %s of %+v: %d %s %v", h.name, o, r.status, r.code, r.body)
+	return got{}, false
 }
 
 // history lets clients work on a few keys at a time through all nodes, under
 // faults, and returns what they asked and were told.
-func history(t *testing.T, seed uint64, level cluster.Level) []porcupine.Operation {
-	var mu sync.Mutex // guards out
-	var out []porcupine.Operation
+func history(t *testing.T, seed uint64, level cluster.Level) (out []porcupine.Operation, trace []string) {
+	var mu sync.Mutex      // guards out
 	var order atomic.Int64 // stands for time: two moments of virtual time may be the same
 	synctest.Test(t, func(t *testing.T) {
 		w := found(t, plan{seed: seed, regions: []string{"eu", "us", "ap", "eu", "us"}, net: sim.Config{Jitter: 0.1, Loss: 0.005}})
+		w.age()
 		start := time.Now()
 		kinds := []string{"create", "create", "update", "update", "block", "unblock", "delete", "read", "read", "read", "read"}
 		for c := range 2 * len(w.hosts) {
@@ -153,6 +154,7 @@ func history(t *testing.T, seed uint64, level cluster.Level) []porcupine.Operati
 		}
 		w.rest()
 		w.agree()
+		trace = w.net.Trace()
 	})
 	// What may have happened may happen until the end. Its client goes on, and a
 	// client of porcupine's does one thing at a time.
@@ -161,12 +163,12 @@ func history(t *testing.T, seed uint64, level cluster.Level) []porcupine.Operati
 			out[i].Return, out[i].ClientId = order.Add(1), 1000+i
 		}
 	}
-	return out
+	return out, trace
 }
 
 func TestManagementIsLinearizable(t *testing.T) {
 	seeds(t, 3, 10, func(t *testing.T, seed uint64) {
-		h := history(t, seed, cluster.Linearizable)
+		h, trace := history(t, seed, cluster.Linearizable)
 		count := map[string]int{}
 		for _, o := range h {
 			count[o.Input.(op).kind+" "+o.Output.(got).outcome]++
@@ -178,6 +180,9 @@ func TestManagementIsLinearizable(t *testing.T) {
 		result := porcupine.CheckOperationsTimeout(keyModel, h, time.Minute)
 		if result == porcupine.Illegal {
 			explain(t, h)
+			for _, line := range trace {
+				t.Log(line)
+			}
 		}
 		require.Equal(t, porcupine.Ok, result)
 	})
@@ -199,7 +204,8 @@ func explain(t *testing.T, history []porcupine.Operation) {
 // linearizable ones.
 func TestLocalReadsAreCaughtAsStale(t *testing.T) {
 	for seed := range uint64(10) {
-		if result := porcupine.CheckOperationsTimeout(keyModel, history(t, seed, cluster.Local), time.Minute); result == porcupine.Illegal {
+		h, _ := history(t, seed, cluster.Local)
+		if porcupine.CheckOperationsTimeout(keyModel, h, time.Minute) == porcupine.Illegal {
 			return
 		}
 	}

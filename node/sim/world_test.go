@@ -84,6 +84,7 @@ type world struct {
 	cluster string
 	hosts   []*host
 	key     gossip.Key
+	aged    bool // every log has been compacted
 
 	stop    chan struct{} // ends the clients
 	clients sync.WaitGroup
@@ -263,7 +264,7 @@ func (w *world) agree() {
 	time.Sleep(time.Minute) // accounts report, budgets come to rest
 	l := w.theLeader()
 	w.quiet()
-	w.until(2*time.Minute, "everybody has applied the same index", func() bool {
+	w.until(5*time.Minute, "everybody has applied the same index", func() bool {
 		for _, h := range w.hosts {
 			if h.Applied() != l.Applied() {
 				return false
