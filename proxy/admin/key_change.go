@@ -83,6 +83,7 @@ func keyUpdate(c *call) *refusal.Refusal {
 		return r
 	}
 	hash := hashOf(key.v)
+	var wrote *model.Key
 	r = c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		old, ok := s.Keys.Get(hash)
 		if !ok {
@@ -103,6 +104,7 @@ func keyUpdate(c *call) *refusal.Refusal {
 			c.setSpend(s, keyScope(hash), &k.Spending, x.spend.v)
 		}
 		c.touched(&k.Meta)
+		wrote = &k
 		return []model.Change{put(model.Keys, &k)}, nil
 	})
 	if r != nil {
@@ -111,7 +113,7 @@ func keyUpdate(c *call) *refusal.Refusal {
 	if x.limiting() || x.blocked.v || x.spend.given || x.permissions.given || tempGiven {
 		c.spread()
 	}
-	k, ok := c.s.Keys.Get(hash)
+	k, ok := c.stored(hash, wrote)
 	if !ok {
 		return noSuchKey(key.v)
 	}
@@ -179,6 +181,7 @@ func keyBlock(blocked bool) handler {
 // changeKey changes one key by a function that cannot fail.
 func (c *call) changeKey(key string, change func(s *state.Snapshot, k *model.Key)) (*model.Key, *refusal.Refusal) {
 	hash := hashOf(key)
+	var wrote *model.Key
 	r := c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		old, ok := s.Keys.Get(hash)
 		if !ok {
@@ -187,16 +190,27 @@ func (c *call) changeKey(key string, change func(s *state.Snapshot, k *model.Key
 		k := *old
 		change(s, &k)
 		c.touched(&k.Meta)
+		wrote = &k
 		return []model.Change{put(model.Keys, &k)}, nil
 	})
 	if r != nil {
 		return nil, r
 	}
-	k, ok := c.s.Keys.Get(hash)
+	k, ok := c.stored(hash, wrote)
 	if !ok {
 		return nil, noSuchKey(key)
 	}
 	return k, nil
+}
+
+// stored is a key as the state has it after this call changed it. Somebody else
+// may have deleted it since; the change was made all the same, others may have
+// seen it, and so the answer is not that there was no such key.
+func (c *call) stored(hash string, wrote *model.Key) (*model.Key, bool) {
+	if k, ok := c.s.Keys.Get(hash); ok {
+		return k, true
+	}
+	return wrote, wrote != nil
 }
 
 func keyDelete(c *call) *refusal.Refusal {
