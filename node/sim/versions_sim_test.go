@@ -179,6 +179,8 @@ func TestLateNodeGetsASnapshot(t *testing.T) {
 			h.stop()
 			h.trim(0)
 			h.start()
+			w.theLeader()
+			time.Sleep(10 * time.Second)
 		}
 		require.Equal(t, 200, w.theLeader().manage("", "POST", "/key/generate", map[string]any{"key": "sk-last"}).status)
 		late.start()
@@ -188,6 +190,7 @@ func TestLateNodeGetsASnapshot(t *testing.T) {
 		list, err := late.machine.Disk.Snapshots.List()
 		require.NoError(t, err)
 		require.NotEmpty(t, list, "it came by a snapshot")
+		time.Sleep(10 * time.Second) // its account has registered
 		require.NoError(t, late.spend("sk-missed-a", 1e6, 1e6))
 		w.agree()
 	})
