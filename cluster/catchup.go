@@ -25,6 +25,10 @@ const (
 	// farRTT stands for a round trip that has not been measured yet.
 	farRTT = 250 * time.Millisecond
 
+	// farSlack is what a change takes beyond round trips: a follower learns of a
+	// commit with the leader's next message, and machines pause.
+	farSlack = 400 * time.Millisecond
+
 	// settled is the age at which a change is known to all who look at the state:
 	// whoever evaluates a call has taken its snapshot later.
 	settled = 5 * time.Second
@@ -104,7 +108,7 @@ func (n *Node) farPatience(m *gossip.Member) time.Duration {
 	if rtt == 0 {
 		rtt = farRTT
 	}
-	return max(nearPatience, 2*rtt+4*timings[n.cfg.Profile].commit)
+	return max(nearPatience, 2*rtt+farSlack)
 }
 
 // concernHere answers on the leader. The indexes are read before leadership is
