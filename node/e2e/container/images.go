@@ -12,8 +12,8 @@ import (
 // The users of the images, by number.
 const postgresUser = 70
 
-const accounts = "root:x:0:0:root:/root:/bin/sh\npostgres:x:70:70::/var/lib/postgresql:/bin/sh\nwww-data:x:33:33::/var/www:/bin/sh\n"
-const groups = "root:x:0:\npostgres:x:70:\nwww-data:x:33:\n"
+const accounts = "root:x:0:0:root:/root:/bin/sh\npostgres:x:70:70::/var/lib/postgresql:/bin/sh\nwww-data:x:33:33::/var/www:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n"
+const groups = "root:x:0:\npostgres:x:70:\nwww-data:x:33:\nnogroup:x:65534:\nnobody:x:65534:\n"
 
 func based() *rootfs {
 	r := newRootfs()
