@@ -54,6 +54,7 @@ type node struct {
 	upstream *upstream.Client
 	metrics  *prometheus.Registry
 	listener net.Listener
+	starting *starting
 	figures  atomic.Pointer[figures]
 
 	leave context.CancelCauseFunc // ends the node on its own wish
@@ -90,6 +91,7 @@ func Serve(ctx context.Context, o Options) error {
 	if err := n.openPort(); err != nil {
 		return err
 	}
+	n.starting = answerWhileStarting(n.listener)
 	return n.run(ctx)
 }
 
@@ -178,6 +180,7 @@ func (n *node) run(ctx context.Context) error {
 	defer lift()
 	base, baseCtx := errgroup.WithContext(ground) // what the others stand on
 	base.Go(func() error { return n.port.Run(baseCtx) })
+	n.starting.say("looking for its cluster")
 	err := n.enter(ctx)
 	if err == nil {
 		err = n.openState()
@@ -226,12 +229,14 @@ func ignoreCanceled(err error) error {
 func (n *node) serve(ctx, background context.Context, group *errgroup.Group) error {
 	starting, cancel := n.patience(ctx)
 	defer cancel()
+	n.starting.say("waiting for a leader")
 	if err := n.awaitCluster(starting); err != nil {
 		return fromStop(ctx, err)
 	}
 	if err := n.proposeConfig(starting); err != nil {
 		return fromStop(ctx, err)
 	}
+	n.starting.say("opening its books")
 	if n.place.witness() {
 		return n.bearWitness(ctx)
 	}
@@ -246,6 +251,7 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	}
 	n.announce()
 	group.Go(func() error { return n.reloads(background) })
+	n.starting.end()
 	context.AfterFunc(background, func() { n.leave(errEnds) }) // a failing room ends the node, in order
 	return n.server.Run(ctx, n.listener, n.o.DrainTimeout)
 }
