@@ -47,7 +47,7 @@ func NewAuthority(cluster string, now time.Time) (*Authority, error) {
 	template := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: cluster},
-		NotBefore:    now.Add(-clockSkew), NotAfter: now.Add(authorityLife),
+		NotBefore:    now.Add(-24 * clockSkew), NotAfter: now.Add(authorityLife),
 		KeyUsage: x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -249,7 +249,7 @@ func newIdentity(node string, key *ecdsa.PrivateKey, cert, ca string) (*Identity
 		authority: root,
 	}
 	id.Roots.AddCert(root)
-	_, err = leaf.Verify(x509.VerifyOptions{Roots: id.Roots, CurrentTime: leaf.NotBefore.Add(time.Second), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: id.Roots, CurrentTime: leaf.NotAfter, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	if err != nil {
 		return nil, fmt.Errorf("the node's certificate is not of this authority: %w", err)
 	}
