@@ -3,6 +3,7 @@ package secret
 import (
 	"bytes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -42,6 +43,7 @@ type Box struct {
 
 type keySet struct {
 	newest keyID
+	first  [keySize]byte // the oldest data key: what is derived from it lasts
 	gcms   map[keyID]cipher.AEAD
 }
 
@@ -92,8 +94,9 @@ func (b *Box) Install(cluster string, wrapped []byte) (with string, err error) {
 		return "", err
 	}
 	sum := sha256.Sum256(dek[:])
-	next := &keySet{newest: keyID(sum[:idSize]), gcms: map[keyID]cipher.AEAD{}}
+	next := &keySet{newest: keyID(sum[:idSize]), first: dek, gcms: map[keyID]cipher.AEAD{}}
 	if old := b.keys.Load(); old != nil {
+		next.first = old.first
 		maps.Copy(next.gcms, old.gcms)
 	}
 	next.gcms[next.newest] = g
@@ -114,6 +117,20 @@ func (b *Box) Rewrap(cluster string, wrapped []byte, fingerprint string) ([]byte
 		return nil, err
 	}
 	return key.wrap(cluster, dek)
+}
+
+// Derive is a key for a purpose that all nodes of the cluster share and nobody
+// else knows, such as naming credentials in messages.
+func (b *Box) Derive(purpose string) (key [keySize]byte, err error) {
+	keys := b.keys.Load()
+	if keys == nil {
+		return key, fmt.Errorf("derive a key for %s: %w", purpose, ErrNoKey)
+	}
+	out, err := hkdf.Key(sha256.New, keys.first[:], nil, "tollgate "+purpose, keySize)
+	if err != nil {
+		return key, fmt.Errorf("derive a key for %s: %w", purpose, err)
+	}
+	return [keySize]byte(out), nil
 }
 
 // Ready reports whether a data key is known.

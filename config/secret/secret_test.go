@@ -110,6 +110,35 @@ func TestRotatedDataKeyStillOpensOldValues(t *testing.T) {
 	require.Equal(t, "old", plain)
 }
 
+func TestDerivedKeysAreTheClustersAndLast(t *testing.T) {
+	kek, err := secret.KEKFromText("x")
+	require.NoError(t, err)
+	a, b := secret.NewBox(kek), secret.NewBox(kek)
+	_, err = a.Derive("names")
+	require.ErrorIs(t, err, secret.ErrNoKey)
+	wrapped, err := a.NewDataKey("c")
+	require.NoError(t, err)
+	for _, box := range []*secret.Box{a, b} {
+		_, err = box.Install("c", wrapped)
+		require.NoError(t, err)
+	}
+	one, err := a.Derive("names")
+	require.NoError(t, err)
+	two, err := b.Derive("names")
+	require.NoError(t, err)
+	require.Equal(t, one, two)
+	other, err := a.Derive("something else")
+	require.NoError(t, err)
+	require.NotEqual(t, one, other)
+	again, err := a.NewDataKey("c")
+	require.NoError(t, err)
+	_, err = a.Install("c", again)
+	require.NoError(t, err)
+	three, err := a.Derive("names")
+	require.NoError(t, err)
+	require.Equal(t, one, three, "a new data key changes no names")
+}
+
 func TestNodeMakesItsOwnKEKAndKeepsIt(t *testing.T) {
 	dir := t.TempDir()
 	first, err := secret.LoadKEK("", dir)

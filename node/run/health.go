@@ -1,13 +1,13 @@
 package run
 
 import (
-	"crypto/sha256"
 	"log/slog"
 	"sync"
 	"time"
 
 	"tollgate/cluster/gossip"
 	"tollgate/cluster/health"
+	"tollgate/config/secret"
 	"tollgate/config/state"
 	"tollgate/proxy/route"
 )
@@ -17,7 +17,7 @@ import (
 type upstreamHealth struct {
 	view  *health.View
 	state state.Getter
-	key   [32]byte // names credentials alike on all nodes
+	box   *secret.Box // its key names credentials, alike on all nodes
 	log   *slog.Logger
 
 	mu    sync.RWMutex // guards the fields below
@@ -35,7 +35,7 @@ func (n *node) openHealth() error {
 	if err != nil {
 		return err
 	}
-	n.health = &upstreamHealth{view: view, state: n.store, key: sha256.Sum256([]byte("credentials of " + n.identity.ClusterID)), log: n.log}
+	n.health = &upstreamHealth{view: view, state: n.store, box: n.box, log: n.log}
 	return nil
 }
 
@@ -90,7 +90,11 @@ func (h *upstreamHealth) credential(d *state.Deployment) string {
 	if h.of != now {
 		h.of, h.names = now, map[*state.Deployment]string{}
 	}
-	name = health.CredentialName(h.key, d.Provider, d.APIKey)
+	key, err := h.box.Derive("credential names")
+	if err != nil {
+		return "" // there is no data key yet, so there are no credentials
+	}
+	name = health.CredentialName(key, d.Provider, d.APIKey)
 	h.names[d] = name
 	return name
 }
