@@ -1,6 +1,7 @@
 package server
 
 import (
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -91,18 +92,46 @@ func (c *watchedConn) lastLook(p []byte) (int, error) {
 // requests and all.
 const queueTime = 200 * time.Millisecond
 
+// lastOfQueue accepts what still waits when the time is over. A busy machine may
+// not have come to it, and a deadline that has passed hides it.
+func (l *watchedListener) lastOfQueue() (net.Conn, error) {
+	now := time.Now()
+	if now.UnixNano() > l.until.Load() {
+		return nil, io.EOF // somebody connects and connects
+	}
+	if err := l.Listener.(deadliner).SetDeadline(now.Add(lookTime)); err != nil {
+		return nil, err
+	}
+	return l.Listener.Accept()
+}
+
+// deadliner is a listener whose Accept can be given an end.
+type deadliner interface{ SetDeadline(time.Time) error }
+
 // finish makes Accept end once the queue is empty. It is false for listeners
 // without deadlines: they just go on until they are closed.
 func (l *watchedListener) finish() bool {
-	d, ok := l.Listener.(interface{ SetDeadline(time.Time) error })
+	d, ok := l.Listener.(deadliner)
 	if !ok {
 		return false
 	}
 	if sc, ok := l.Listener.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			_ = ignoreNew(raw) // without it a few may come in the very last moment
+			_ = refuseNew(raw, l.byLoop.Load() > 0) // without it a few may come in the very last moment
 		}
 	}
-	l.ending.Store(true)
-	return d.SetDeadline(time.Now().Add(queueTime)) == nil
+	now := time.Now()
+	l.until.Store(now.Add(queueTime + time.Second).UnixNano())
+	return d.SetDeadline(now.Add(queueTime)) == nil
+}
+
+// origin is 1 for a connection from this machine, which comes by the loopback
+// device whatever its addresses, and -1 for one from elsewhere.
+func origin(c net.Conn) int64 {
+	local, ok := c.LocalAddr().(*net.TCPAddr)
+	remote, same := c.RemoteAddr().(*net.TCPAddr)
+	if ok && (local.IP.IsLoopback() || same && local.IP.Equal(remote.IP)) {
+		return 1
+	}
+	return -1
 }

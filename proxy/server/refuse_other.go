@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// ignoreNew is a means of Linux alone.
-func ignoreNew(syscall.RawConn) error { return errors.ErrUnsupported }
+// refuseNew is a means of Linux alone.
+func refuseNew(syscall.RawConn, bool) error { return errors.ErrUnsupported }

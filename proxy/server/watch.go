@@ -16,20 +16,24 @@ import (
 type watchedListener struct {
 	net.Listener
 	open   *connections
-	ending atomic.Bool // it takes only what waits already
+	until  atomic.Int64 // nanoseconds; when it takes only what waits already, and so long at most
+	byLoop atomic.Int64 // connections from this machine, less those from others
 }
 
 // Accept wraps the connection. Below TLS it would see only ciphertext, so the
 // listener is wrapped above it.
 func (l *watchedListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	if err != nil {
-		if l.ending.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+	if err != nil && l.until.Load() != 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		if c, err = l.lastOfQueue(); err != nil {
 			return nil, io.EOF
 		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	w := &watchedConn{Conn: c, remote: c.RemoteAddr().String(), open: l.open}
+	l.byLoop.Add(origin(c))
 	l.open.add(w)
 	if host, _, err := net.SplitHostPort(w.remote); err == nil {
 		w.remote = host
