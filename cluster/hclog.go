@@ -80,9 +80,19 @@ func about(args []any) string {
 	return ""
 }
 
+// expected are lines that raft takes for faults and that belong to ordinary
+// ends: of a node that stops, and of a term that another leader has begun.
+var expected = map[string]bool{
+	"failed to accept connection":               true,
+	"peer has newer term, stopping replication": true,
+}
+
 // Accept takes one line.
 func (s *sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	to := slog.LevelDebug
+	if expected[msg] {
+		level = hclog.Debug
+	}
 	switch level {
 	case hclog.NoLevel, hclog.Off, hclog.Trace:
 		return

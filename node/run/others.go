@@ -184,7 +184,11 @@ func (p *place) adopt(s *members.State) error {
 		if listed[id] {
 			continue
 		}
-		if _, _, removed := s.Removed(id); removed {
+		if why, at, removed := s.Removed(id); removed {
+			if p.sayingBye(why, at) {
+				time.AfterFunc(byeTime, p.nudge)
+				continue
+			}
 			n.port.Book().Delete(id)
 			n.port.Sever(id)
 			if pool := p.pool.Load(); pool != nil {
@@ -298,18 +302,22 @@ func (n *node) bearWitness(ctx context.Context) error {
 	return nil
 }
 
+// whyLeft is what the members remember of a node that went in order.
+const whyLeft = "left"
+
 // takeLeave takes the node out of the cluster for good.
 func (n *node) takeLeave(ctx context.Context) error {
+	n.place.leaving.Store(true)
 	if n.account != nil {
 		if err := n.account.Leave(ctx); err != nil {
 			return fmt.Errorf("give back what this node holds of budgets: %w", err)
 		}
 	}
-	r, err := n.cluster.SubmitMembership(ctx, &members.Command{Op: members.OpRemove, ID: n.identity.NodeID, Why: "left"})
+	r, err := n.cluster.SubmitMembership(ctx, &members.Command{Op: members.OpRemove, ID: n.identity.NodeID, Why: whyLeft})
 	if err == nil {
 		err = r.Err()
 	}
-	if err != nil {
+	if _, still := n.cluster.Membership().Node(n.identity.NodeID); err != nil && still {
 		return fmt.Errorf("leave the cluster: %w", err)
 	}
 	n.log.Info("left the cluster", "cluster", n.identity.ClusterID)

@@ -48,8 +48,8 @@ type place struct {
 	known      join.Peers // as last kept
 	generation uint64     // shown to others
 	identity   *join.Identity
-	identified chan struct{} // closed with the first identity
-	refusedBy  map[string]peer.Reason
+	identified chan struct{}   // closed with the first identity
+	refusedBy  map[string]bool // nodes that say that this one is no member
 }
 
 // opened is what others may ask for once it is there.
@@ -62,7 +62,7 @@ type opened struct {
 // has found its place.
 func (n *node) openPort() error {
 	p := &place{n: n, nonce: rand.Text(), started: n.clock.Now(), role: members.RoleNode,
-		changed: make(chan struct{}, 1), identified: make(chan struct{}), refusedBy: map[string]peer.Reason{}}
+		changed: make(chan struct{}, 1), identified: make(chan struct{}), refusedBy: map[string]bool{}}
 	var err error
 	if p.files, err = join.OpenStore(n.o.DataDir); err != nil {
 		return err
@@ -446,7 +446,10 @@ func (p *place) allowed(id string) error {
 	if _, ok := s.Node(id); ok || s.Len() == 0 {
 		return nil
 	}
-	if _, _, removed := s.Removed(id); removed {
+	if why, at, removed := s.Removed(id); removed {
+		if p.sayingBye(why, at) {
+			return nil
+		}
 		return peer.NotMember(id)
 	}
 	for _, server := range o.cluster.Servers() {
@@ -464,25 +467,32 @@ func (p *place) allowed(id string) error {
 	return peer.NotMember(id)
 }
 
+// byeTime is how long a node that has left may still speak: it waits for the
+// answer that it has left.
+const byeTime = 10 * time.Second
+
+func (p *place) sayingBye(why string, at time.Time) bool {
+	return why == whyLeft && p.n.clock.Now().Sub(at) < byeTime
+}
+
 // refused hears that another node does not take this one for a member. One that
 // lags may be wrong for a moment; when most say so, it is so.
 func (p *place) refused(by string, r *peer.Refused) {
-	if r.Reason != peer.ReasonNotMember && r.Reason != peer.ReasonOldGeneration {
+	switch {
+	case p.leaving.Load():
 		return
-	}
-	p.mu.Lock()
-	p.refusedBy[by] = r.Reason
-	most := len(p.refusedBy)*2 > len(p.known.Members)-1
-	p.mu.Unlock()
-	if !most {
-		return
-	}
-	if r.Reason == peer.ReasonOldGeneration {
+	case r.Reason == peer.ReasonOldGeneration: // one that knows of the recovery is proof
 		p.n.leave(fmt.Errorf("the cluster was recovered without this node: remove %s and %s, then join again with a token; the ledger is kept",
 			p.n.o.path("raft"), p.n.o.path(join.Dir)))
 		return
+	case r.Reason != peer.ReasonNotMember:
+		return
 	}
-	if o := p.opened.Load(); o != nil {
+	p.mu.Lock()
+	p.refusedBy[by] = true
+	most := len(p.refusedBy)*2 > len(p.known.Members)-1
+	p.mu.Unlock()
+	if o := p.opened.Load(); o != nil && most {
 		o.cluster.Forgotten(r.Message)
 	}
 }
