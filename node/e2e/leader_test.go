@@ -98,7 +98,7 @@ func TestAVoterThatIsGoneForGoodIsReplacedByASpare(t *testing.T) {
 		}
 		return nil
 	})
-	if status, out := run(t, options{}, "forget", nameOf(gone), "--addr", c.living()[0].url); status != 0 {
+	if status, out := run(t, options{}, "forget", nameOf(gone), "--yes", "--addr", c.living()[0].url); status != 0 {
 		t.Errorf("forget: %d %s", status, out)
 	}
 	eventually(t, formWithin, "the dead one is off the list", func() error {
