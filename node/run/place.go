@@ -40,6 +40,7 @@ type place struct {
 	opened  atomic.Pointer[opened]
 	pool    atomic.Pointer[gossip.Pool]
 	company atomic.Bool   // another node has been met
+	leaving atomic.Bool   // this node takes its leave
 	changed chan struct{} // the membership has changed
 
 	founding sync.Mutex // held while the authority and this node's certificate are made
