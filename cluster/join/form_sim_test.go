@@ -276,7 +276,9 @@ func runForming(t *testing.T, seed uint64) {
 	}
 	var wg sync.WaitGroup
 	for _, m := range all {
+		w.mu.Lock()
 		first := w.between(0, 4*time.Second)
+		w.mu.Unlock()
 		wg.Go(func() {
 			time.Sleep(first)
 			m.start(t)
