@@ -85,6 +85,7 @@ type Settings struct {
 // AnswerCodec carries the answers to one type of command between nodes, and
 // says how its commands may be treated on the way.
 type AnswerCodec struct {
+	// Encode writes an answer. An error of it is the answer then, as its text.
 	Encode func(answer any) ([]byte, error)
 	Decode func(data []byte) (any, error) // the data is the caller's to keep
 

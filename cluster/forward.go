@@ -96,7 +96,7 @@ func (n *Node) serveSubmit(ctx context.Context, from string, request []byte) ([]
 	if err != nil {
 		return nil, err
 	}
-	return sealReply(codec, answer, index)
+	return sealReply(codec, answer, index), nil
 }
 
 // What a reply carries: the answer, or the text of an answer that is an error.
@@ -107,17 +107,17 @@ const (
 
 const replyHead = 1 + 1 + 8
 
-func sealReply(codec AnswerCodec, answer any, index uint64) ([]byte, error) {
+func sealReply(codec AnswerCodec, answer any, index uint64) []byte {
 	kind, body := replyAnswer, []byte(nil)
 	if err, ok := answer.(error); ok {
 		kind, body = replyError, []byte(err.Error())
 	} else if b, err := codec.Encode(answer); err == nil {
 		body = b
 	} else {
-		return nil, fmt.Errorf("%w: write the answer: %w", ErrOutcomeUnknown, err)
+		kind, body = replyError, []byte(err.Error()) // it was applied all the same
 	}
 	head := binary.BigEndian.AppendUint64(append(make([]byte, 0, replyHead+len(body)), forwardForm, kind), index)
-	return append(head, body...), nil
+	return append(head, body...)
 }
 
 // openReply reads a leader's reply. What it cannot read happened nevertheless.

@@ -33,20 +33,11 @@ func FuzzForwardedCommandIsReadAsItWasWritten(f *testing.F) {
 
 func FuzzLeadersReplyProvesNoMoreThanItSays(f *testing.F) {
 	n := &Node{answers: answers(nil)}
-	good, err := sealReply(n.answers[command.Mutation], model.Result{Index: 7}, 7)
-	if err != nil {
-		f.Fatal(err)
-	}
+	good := sealReply(n.answers[command.Mutation], model.Result{Index: 7}, 7)
 	f.Add(byte(command.Mutation), good)
-	refused, err := sealReply(n.answers[command.Membership], members.Result{Refused: members.CodeExists}, 9)
-	if err != nil {
-		f.Fatal(err)
-	}
+	refused := sealReply(n.answers[command.Membership], members.Result{Refused: members.CodeExists}, 9)
 	f.Add(byte(command.Membership), refused)
-	failed, err := sealReply(n.answers[command.Mutation], state.ErrMutation, 8)
-	if err != nil {
-		f.Fatal(err)
-	}
+	failed := sealReply(n.answers[command.Mutation], state.ErrMutation, 8)
 	f.Add(byte(command.Mutation), failed)
 	f.Fuzz(func(t *testing.T, kind byte, data []byte) {
 		c := command.Type(kind)
@@ -75,16 +66,13 @@ func TestAnswersCrossTheWireAsTheyAre(t *testing.T) {
 		{command.Membership, members.Result{Index: 3, Refused: members.CodeExists, Message: "taken"}},
 		{command.DataKey, true},
 	} {
-		reply, err := sealReply(n.answers[c.t], c.answer, 12)
-		if err != nil {
-			t.Fatal(err)
-		}
+		reply := sealReply(n.answers[c.t], c.answer, 12)
 		got, index, err := n.openReply(c.t, reply)
 		if err != nil || index != 12 || got != c.answer {
 			t.Fatalf("%v: %v %d %v", c.answer, got, index, err)
 		}
 	}
-	reply, _ := sealReply(n.answers[command.Mutation], state.ErrMutation, 12)
+	reply := sealReply(n.answers[command.Mutation], state.ErrMutation, 12)
 	got, _, err := n.openReply(command.Mutation, reply)
 	if err != nil || !errors.Is(got.(error), state.ErrMutation) {
 		t.Fatalf("%v %v", got, err)

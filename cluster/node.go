@@ -101,7 +101,11 @@ func (n *Node) open() error {
 		return err
 	}
 	n.snaps = storage.Snapshots
-	if n.logs, err = raft.NewLogCache(logCached, storage.Log); err != nil {
+	covered := &coveredLog{storage.Log, storage.Snapshots}
+	if err := covered.settle(); err != nil {
+		return err
+	}
+	if n.logs, err = raft.NewLogCache(logCached, covered); err != nil {
 		return err
 	}
 	if n.trans = n.cfg.Transport; n.trans == nil {
