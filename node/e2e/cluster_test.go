@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -249,7 +248,7 @@ func (c *cluster) index(n *node) int {
 	return 0
 }
 
-// provider is an address at which every node of the cluster reaches a listener of
+// providerOn is an address at which every node of the cluster reaches a listener of
 // the test: the loopback device, or a host of its own in the network.
 func providerOn(t testing.TB, wire *network.Network) net.Listener {
 	t.Helper()
@@ -265,11 +264,4 @@ func providerOn(t testing.TB, wire *network.Network) net.Listener {
 		t.Fatal(err)
 	}
 	return ln
-}
-
-// within is a context for one step.
-func within(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
-	return ctx
 }

@@ -47,12 +47,12 @@ func docker(t *testing.T) *container.Daemon {
 		t.Logf("NOT SHOWN HERE, the Docker daemon does not run on this kernel: %v", err)
 		return nil
 	}
-	for _, make := range []func() error{
+	for _, build := range []func() error{
 		func() error { return d.Postgres(imagePostgres) },
 		func() error { return d.Nginx(imageNginx) },
 		func() error { return d.Toolchain(imageBuild, binary(t)) },
 	} {
-		if err := make(); err != nil {
+		if err := build(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -169,7 +169,10 @@ func (n *node) begin() {
 	if port == "" {
 		port = "127.0.0.1:0"
 	}
-	args = append(args[:len(args):len(args)], "--data-dir", n.o.dir, "--listen", n.o.listen, "--cluster-listen", port)
+	args = append(args[:len(args):len(args)], "--data-dir", n.o.dir, "--listen", n.o.listen, "--cluster-listen", port,
+		// Nobody balances load here, so a stop need not wait to be noticed. Tests with
+		// a balancer say more.
+		"--drain-notice", "200ms")
 	if n.o.config != "" {
 		args = append(args, "--config", writeFile(t, "config.yaml", n.o.config))
 	}

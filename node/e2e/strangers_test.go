@@ -189,3 +189,34 @@ func TestAStrangerOnTheClusterPortGetsNothingAndHarmsNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestAWrongGossipKeyIsRefusedInOneLineAndAMemberGetsTheRightOne(t *testing.T) {
+	f := fake.Start(t)
+	c := startCluster(t, 3, clusterOptions{config: configFor(f, "")})
+	other := startCluster(t, 1, clusterOptions{config: configFor(f, "")})
+	n := c.followers()[0]
+	n.stop()
+	keys := filepath.Join("cluster", "gossip.keys")
+	foreign, err := os.ReadFile(filepath.Join(other.nodes[0].o.dir, keys))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(n.o.dir, keys), foreign, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.again()
+	// Its certificate proves that it is a member, so the state tells it the keys.
+	unchanged(t, c, 3)
+	var said int
+	for _, each := range c.nodes {
+		said += strings.Count(each.log.String(), "gossip with another key refused")
+	}
+	if said == 0 || said > len(c.nodes) {
+		t.Errorf("%d lines about the wrong key, want one a node at most", said)
+	}
+	now, err := os.ReadFile(filepath.Join(n.o.dir, keys))
+	if err != nil || string(now) == string(foreign) {
+		t.Errorf("the node keeps the wrong key on its disk (%v)", err)
+	}
+	unchanged(t, other, 1)
+}
