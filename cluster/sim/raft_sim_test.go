@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,9 +35,24 @@ func forSeeds(t *testing.T, f func(t *testing.T, seed uint64)) {
 }
 
 // tally is a state machine that counts entries.
-type tally struct{ entries []string }
+type tally struct {
+	mu      sync.Mutex // guards entries
+	entries []string
+}
 
-func (c *tally) Apply(l *raft.Log) any { c.entries = append(c.entries, string(l.Data)); return nil }
+func (c *tally) Apply(l *raft.Log) any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries = append(c.entries, string(l.Data))
+	return nil
+}
+
+func (c *tally) all() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.entries)
+}
+
 func (c *tally) Snapshot() (raft.FSMSnapshot, error) {
 	return nil, raft.ErrNothingNewToSnapshot
 }
@@ -146,7 +163,7 @@ func TestRaftSurvivesLeaderCutsAndRestarts(t *testing.T) {
 		require.NoError(t, l.Apply([]byte("last"), 5*time.Second).Error())
 		time.Sleep(5 * time.Second)
 		for _, m := range all {
-			require.Equal(t, l.fsm.entries, m.fsm.entries)
+			require.Equal(t, l.fsm.all(), m.fsm.all())
 			require.Equal(t, l.CurrentTerm(), m.CurrentTerm())
 		}
 		finish(t, all)

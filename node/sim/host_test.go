@@ -2,12 +2,12 @@ package sim_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand"
 	"sync"
 	"time"
 
@@ -129,7 +129,7 @@ func (h *host) start(opts ...func(*cluster.Config)) {
 		State: r.parts.store, Mutate: r.Mutate, Unavailable: unavailable, Spend: noSpend{}, Revoked: r.Spread, Consistent: r.consistent,
 		SealAnswer: func(entity, plain string) (string, error) { return box.Seal(entity, "answer", plain) },
 		OpenAnswer: func(entity, sealed string) (string, error) { return box.Open(entity, "answer", sealed) },
-		Clock:      unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Rand: rand.New(rand.NewSource(int64(h.w.plan.seed)*1000 + int64(h.starts)*100 + int64(len(h.name)))),
+		Clock:      unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Rand: rand.Reader,
 	})
 	require.NoError(t, err)
 	h.mu.Lock()
