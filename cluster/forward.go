@@ -194,9 +194,7 @@ func checkMembership(_ string, version byte, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	switch c.Op {
-	case members.OpFound, members.OpAdmit, members.OpStart, members.OpRemove, members.OpToken, members.OpRevoke,
-		members.OpKeyInstall, members.OpKeyUse, members.OpKeyRemove, members.OpFeature, members.OpRenew:
+	if c.Op.Known() {
 		return nil
 	}
 	return fmt.Errorf("membership operation %q is not known to this release", c.Op)

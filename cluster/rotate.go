@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 var (
@@ -25,8 +26,9 @@ func (n *Node) KEKs() (current, former string) {
 }
 
 // RotateKEK wraps the data keys with the key of a fingerprint, which this
-// node's box must have learned. The present one opens them too until FinishKEK:
-// nodes may be given the new one at any time in between.
+// node's box must have learned, and adds a new data key, under which all is
+// sealed from now on. The present KEK opens them too until FinishKEK: nodes may
+// be given the new one at any time in between.
 func (n *Node) RotateKEK(ctx context.Context, fingerprint string) error {
 	set, err := n.keys.rotated(fingerprint)
 	if err != nil || set == nil {
@@ -35,8 +37,9 @@ func (n *Node) RotateKEK(ctx context.Context, fingerprint string) error {
 	return n.proposeDataKeys(ctx, set)
 }
 
-// FinishKEK lets go of the former key: what holds only that one no longer opens
-// the cluster's secrets.
+// FinishKEK lets go of the former key and of all data keys but the newest: what
+// holds only those no longer opens the cluster's secrets. Everything must have
+// been sealed anew before.
 func (n *Node) FinishKEK(ctx context.Context) error {
 	n.keys.mu.Lock()
 	set := n.keys.set
@@ -47,6 +50,7 @@ func (n *Node) FinishKEK(ctx context.Context) error {
 	set.Generation++
 	set.Retired = append(append([]string(nil), set.Retired...), set.Former)
 	set.Former, set.Spare = "", nil
+	set.Wrapped = set.Wrapped[len(set.Wrapped)-1:]
 	return n.proposeDataKeys(ctx, &set)
 }
 
@@ -68,7 +72,12 @@ func (d *dataKeys) rotated(fingerprint string) (*dataKeySet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rotate the key-encryption key: %w", err)
 	}
-	next.Spare, next.Former = d.set.Wrapped, d.set.KEK
+	fresh, err := d.box.NewDataKeyUnder(d.set.ClusterID, fingerprint, d.set.KEK)
+	if err != nil {
+		return nil, fmt.Errorf("rotate the key-encryption key: %w", err)
+	}
+	next.Wrapped = append(next.Wrapped, fresh[0])
+	next.Spare, next.Former = append(slices.Clone(d.set.Wrapped), fresh[1]), d.set.KEK
 	// A key that was rotated away may be chosen again on purpose.
 	next.Retired = nil
 	for _, r := range d.set.Retired {

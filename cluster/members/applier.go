@@ -107,11 +107,16 @@ func operationOf(op Op) operation {
 		return (*State).useKey
 	case OpKeyRemove:
 		return (*State).removeKey
+	case OpReseal:
+		return (*State).reseal
 	case OpFeature:
 		return (*State).raiseFeature
 	}
 	return nil
 }
+
+// Known reports whether this release can apply the operation.
+func (o Op) Known() bool { return operationOf(o) != nil }
 
 // Publish shows the effects of a batch to readers.
 func (a *Applier) Publish() {

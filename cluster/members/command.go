@@ -37,6 +37,8 @@ const (
 	OpKeyRemove  Op = "key_remove"
 	// OpFeature raises the feature level.
 	OpFeature Op = "feature"
+	// OpReseal replaces sealed values by the same under another data key.
+	OpReseal Op = "reseal"
 	// OpRenew records the serial of a node's newest certificate.
 	OpRenew Op = "renew"
 )
@@ -51,11 +53,20 @@ type Command struct {
 	CA      *CA        `json:"ca,omitempty"`
 	Key     *GossipKey `json:"key,omitempty"`     // found, key_install
 	Feature uint32     `json:"feature,omitempty"` // found, feature
+	Sealed  []Sealed   `json:"sealed,omitempty"`  // reseal
 	// Replaces makes an admission take over the id of a member that is gone and
 	// has lost its key: the KeySum that is registered, or NoKey. Without it an id
 	// is admitted once.
 	Replaces string `json:"replaces,omitempty"`
 	Why      string `json:"why,omitempty"` // remove: left or forgotten
+}
+
+// Sealed is one value of the membership sealed anew. Old tells which one: what
+// was replaced meanwhile is left alone.
+type Sealed struct {
+	Entity string `json:"entity"` // ca, gossip/ID, token/ID
+	Old    string `json:"old"`
+	New    string `json:"new"`
 }
 
 // NoKey in Replaces stands for a member that has no key registered.

@@ -33,7 +33,9 @@ func (s *State) removeKey(c *Command) Result {
 	if c.ID == s.Primary {
 		return refuse(CodeKeyInUse, "remove gossip key %s: nodes send with it: use another key first", c.ID)
 	}
-	s.Keys = slices.DeleteFunc(s.Keys, func(k GossipKey) bool { return k.ID == c.ID })
+	if s.Keys = slices.DeleteFunc(s.Keys, func(k GossipKey) bool { return k.ID == c.ID }); len(s.Keys) == 0 {
+		s.Keys = nil // as it is read back
+	}
 	return Result{}
 }
 

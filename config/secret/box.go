@@ -43,7 +43,7 @@ type Box struct {
 
 type keySet struct {
 	newest keyID
-	first  [keySize]byte // the oldest data key: what is derived from it lasts
+	dek    [keySize]byte // the newest
 	gcms   map[keyID]cipher.AEAD
 }
 
@@ -74,11 +74,32 @@ func (b *Box) Learn(exported string) (fingerprint string, err error) {
 
 // NewDataKey makes a data key and returns it wrapped, ready to be committed.
 func (b *Box) NewDataKey(cluster string) (wrapped []byte, err error) {
+	all, err := b.NewDataKeyUnder(cluster, b.kek.Load().Fingerprint())
+	if err != nil {
+		return nil, err
+	}
+	return all[0], nil
+}
+
+// NewDataKeyUnder makes a data key and returns it wrapped with each of the
+// key-encryption keys named.
+func (b *Box) NewDataKeyUnder(cluster string, fingerprints ...string) (wrapped [][]byte, err error) {
 	var dek [keySize]byte
 	if _, err := rand.Read(dek[:]); err != nil {
 		return nil, fmt.Errorf("make data key: %w", err)
 	}
-	return b.kek.Load().keys[0].wrap(cluster, dek)
+	for _, f := range fingerprints {
+		key, ok := b.kek.Load().find(f)
+		if !ok {
+			return nil, fmt.Errorf("wrap data key with %s: %w", f, ErrWrongKEK)
+		}
+		w, err := key.wrap(cluster, dek)
+		if err != nil {
+			return nil, err
+		}
+		wrapped = append(wrapped, w)
+	}
+	return wrapped, nil
 }
 
 // Install takes a wrapped data key into use: what is sealed from now on is
@@ -94,9 +115,8 @@ func (b *Box) Install(cluster string, wrapped []byte) (with string, err error) {
 		return "", err
 	}
 	sum := sha256.Sum256(dek[:])
-	next := &keySet{newest: keyID(sum[:idSize]), first: dek, gcms: map[keyID]cipher.AEAD{}}
+	next := &keySet{newest: keyID(sum[:idSize]), dek: dek, gcms: map[keyID]cipher.AEAD{}}
 	if old := b.keys.Load(); old != nil {
-		next.first = old.first
 		maps.Copy(next.gcms, old.gcms)
 	}
 	next.gcms[next.newest] = g
@@ -126,7 +146,7 @@ func (b *Box) Derive(purpose string) (key [keySize]byte, err error) {
 	if keys == nil {
 		return key, fmt.Errorf("derive a key for %s: %w", purpose, ErrNoKey)
 	}
-	out, err := hkdf.Key(sha256.New, keys.first[:], nil, "tollgate "+purpose, keySize)
+	out, err := hkdf.Key(sha256.New, keys.dek[:], nil, "tollgate "+purpose, keySize)
 	if err != nil {
 		return key, fmt.Errorf("derive a key for %s: %w", purpose, err)
 	}
@@ -154,6 +174,49 @@ func (b *Box) Seal(entity, field, plain string) (string, error) {
 	}
 	out = g.Seal(out, out[idSize:], []byte(plain), place(entity, field))
 	return prefix + base64.RawURLEncoding.EncodeToString(out), nil
+}
+
+// Newest reports whether a value is sealed under the newest data key, or not at
+// all: what is not has to be sealed anew before an older key can go.
+func (b *Box) Newest(sealed string) bool {
+	if !IsSealed(sealed) {
+		return true
+	}
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(sealed[len(prefix):])
+	keys := b.keys.Load()
+	return err == nil && len(raw) >= idSize && keys != nil && keyID(raw[:idSize]) == keys.newest
+}
+
+// NewestIn reports whether no value that stands sealed in a JSON text is under
+// an older data key.
+func (b *Box) NewestIn(text []byte) bool {
+	for {
+		i := bytes.Index(text, []byte(prefix))
+		if i < 0 {
+			return true
+		}
+		text = text[i:]
+		end := bytes.IndexByte(text, '"')
+		if end < 0 {
+			end = len(text)
+		}
+		if !b.Newest(string(text[:end])) {
+			return false
+		}
+		text = text[end:]
+	}
+}
+
+// Reseal is a sealed value under the newest data key.
+func (b *Box) Reseal(entity, field, sealed string) (string, error) {
+	if b.Newest(sealed) {
+		return sealed, nil
+	}
+	plain, err := b.Open(entity, field, sealed)
+	if err != nil {
+		return "", err
+	}
+	return b.Seal(entity, field, plain)
 }
 
 // Open gives back what was sealed. A value that is not sealed is returned as it

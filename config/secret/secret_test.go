@@ -110,7 +110,7 @@ func TestRotatedDataKeyStillOpensOldValues(t *testing.T) {
 	require.Equal(t, "old", plain)
 }
 
-func TestDerivedKeysAreTheClustersAndLast(t *testing.T) {
+func TestDerivedKeysAreTheClustersOwn(t *testing.T) {
 	kek, err := secret.KEKFromText("x")
 	require.NoError(t, err)
 	a, b := secret.NewBox(kek), secret.NewBox(kek)
@@ -130,13 +130,38 @@ func TestDerivedKeysAreTheClustersAndLast(t *testing.T) {
 	other, err := a.Derive("something else")
 	require.NoError(t, err)
 	require.NotEqual(t, one, other)
-	again, err := a.NewDataKey("c")
+}
+
+func TestResealedValuesNeedOnlyTheNewestKey(t *testing.T) {
+	b := newBox(t)
+	old, err := b.Seal("e", "f", "plain")
 	require.NoError(t, err)
-	_, err = a.Install("c", again)
+	require.True(t, b.Newest(old))
+	again, err := b.NewDataKeyUnder("cluster", b.KEK().Fingerprint(), b.KEK().Fingerprint())
 	require.NoError(t, err)
-	three, err := a.Derive("names")
+	_, err = b.NewDataKeyUnder("cluster", "nobody's")
+	require.ErrorIs(t, err, secret.ErrWrongKEK)
+	_, err = b.Install("cluster", again[0])
 	require.NoError(t, err)
-	require.Equal(t, one, three, "a new data key changes no names")
+	require.False(t, b.Newest(old))
+	require.False(t, b.NewestIn([]byte(`{"a":"x","b":["`+old+`"]}`)))
+	require.True(t, b.NewestIn([]byte(`{"a":"x"}`)))
+	next, err := b.Reseal("e", "f", old)
+	require.NoError(t, err)
+	require.True(t, b.Newest(next))
+	_, err = b.Reseal("e", "g", old)
+	require.ErrorIs(t, err, secret.ErrSealed)
+
+	kek, err := secret.KEKFromText("operator's salt")
+	require.NoError(t, err)
+	only := secret.NewBox(kek)
+	_, err = only.Install("cluster", again[1])
+	require.NoError(t, err)
+	plain, err := only.Open("e", "f", next)
+	require.NoError(t, err)
+	require.Equal(t, "plain", plain)
+	_, err = only.Open("e", "f", old)
+	require.ErrorIs(t, err, secret.ErrNoKey)
 }
 
 func TestNodeMakesItsOwnKEKAndKeepsIt(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"tollgate/cluster/gossip"
 	"tollgate/cluster/join"
 	"tollgate/cluster/members"
+	"tollgate/config/secret"
 	"tollgate/limiter/budget"
 )
 
@@ -161,6 +162,12 @@ func (p *place) follow(ctx context.Context, pool *gossip.Pool) error {
 			if err := p.ring(s, pool); err != nil {
 				p.n.log.Error("gossip keys not taken over", "error", err)
 			}
+			if err := p.keepAuthority(s); err != nil {
+				p.n.log.Error("the certificate authority is not kept: after an outage longer than certificates live this node cannot start", "error", err)
+			}
+			if err := join.Superseded(s, p.n.identity.NodeID, p.nonce, p.n.identity.Incarnation); err != nil {
+				p.n.leave(err)
+			}
 		}
 		select {
 		case <-p.changed:
@@ -207,6 +214,25 @@ func (p *place) adopt(s *members.State) error {
 	}
 	n.port.Recheck()
 	return err
+}
+
+// keepAuthority keeps the authority for a start after a long outage, anew
+// whenever it or the key over it has changed.
+func (p *place) keepAuthority(s *members.State) error {
+	o := p.opened.Load()
+	if s.CA == nil {
+		return nil
+	}
+	spare := secret.NewBox(o.box.KEK())
+	mark := s.CA.Cert + o.box.KEK().Fingerprint()
+	if p.keptFor == mark {
+		return nil
+	}
+	if err := p.files.KeepAuthority(p.n.identity.ClusterID, s, o.box, spare); err != nil {
+		return err
+	}
+	p.keptFor = mark
+	return nil
 }
 
 // ring brings the gossip ring to what the members have agreed on.

@@ -42,6 +42,7 @@ type place struct {
 	company atomic.Bool   // another node has been met
 	leaving atomic.Bool   // this node takes its leave
 	changed chan struct{} // the membership has changed
+	keptFor string        // authority and key that were kept last; of the goroutine that follows
 
 	founding sync.Mutex // held while the authority and this node's certificate are made
 
@@ -214,7 +215,7 @@ func (n *node) enter(ctx context.Context) error {
 		p.founder = true // the directory of a release that knew no clusters
 		return nil
 	case used && errors.As(err, &expired):
-		return p.renewExpired(ctx, id, expired)
+		return p.renewExpired(ctx, expired)
 	case used && err != nil:
 		return err
 	}
@@ -255,12 +256,24 @@ func (p *place) restart(ctx context.Context, id *join.Identity) error {
 }
 
 // renewExpired restarts a node that was off for so long that its certificate
-// has run out: the cluster's secret vouches for it. A node that is alone signs
-// for itself once it leads.
-func (p *place) renewExpired(ctx context.Context, id *join.Identity, expired *join.ExpiredError) error {
+// has run out: it signs for itself with the authority that it has kept, or the
+// cluster's secret vouches for it. A node that is alone waits until it leads.
+func (p *place) renewExpired(ctx context.Context, expired *join.ExpiredError) error {
 	if len(p.known.Members) <= 1 {
 		p.founder = true
 		return nil
+	}
+	kek, err := loadKEK(p.n.o.Env, p.n.o.DataDir)
+	if err != nil {
+		return err
+	}
+	mended, err := p.files.Mend(p.n.identity.ClusterID, p.n.identity.NodeID, secret.NewBox(kek), p.n.clock.Now())
+	if err == nil {
+		p.n.log.Warn("the node's certificate had run out and is signed anew", "expired", expired.At)
+		return p.restart(ctx, mended)
+	}
+	if !errors.Is(err, join.ErrNotJoined) {
+		p.n.log.Error("certificate not signed anew", "error", err)
 	}
 	if p.secret == nil {
 		return expired

@@ -113,7 +113,13 @@ func (op *operations) RotateSecrets(ctx context.Context, newKEK string) (cluster
 	if err != nil {
 		return clusterapi.Rotation{}, err
 	}
-	return op.Rotation(ctx)
+	count, err := op.n.reseal(ctx)
+	if err != nil {
+		return clusterapi.Rotation{}, fmt.Errorf("the new key is in use, but not all is sealed anew yet; run it again: %w", err)
+	}
+	out, err := op.Rotation(ctx)
+	out.Resealed = count
+	return out, err
 }
 
 func rotating() error {
@@ -142,6 +148,11 @@ func (op *operations) FinishRotation(ctx context.Context) (clusterapi.Rotation, 
 			"Not every node has the new key yet: %s. Bring them back, or forget those that are gone, and finish again.", strings.Join(r.Pending, ", "))}
 	}
 	former := r.Former
+	if len(former) > 0 { // what was sealed since under an older key, by a node that lagged
+		if r.Resealed, err = op.n.reseal(ctx); err != nil {
+			return r, err
+		}
+	}
 	err = op.n.cluster.FinishKEK(ctx)
 	if errors.Is(err, cluster.ErrNotRotating) {
 		return r, &clusterapi.Fault{Status: 409, Code: "not_rotating", Message: "No change of the key-encryption key is under way: begin one with `tollgate secrets rotate`."}

@@ -74,9 +74,6 @@ var bankAnswers = cluster.AnswerCodec{
 		if !ok {
 			return nil, fmt.Errorf("%w, but %T", errNoAnswer, answer)
 		}
-		if a.Err != nil {
-			return nil, a.Err
-		}
 		return budget.AppendAnswer(nil, a), nil
 	},
 	Decode: func(data []byte) (any, error) { return budget.DecodeAnswer(data) },
