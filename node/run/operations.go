@@ -225,12 +225,39 @@ func (op *operations) Leave(ctx context.Context) error {
 	if _, err := n.cluster.Wait(ctx, cluster.Consistency{Level: cluster.Leader}); err != nil {
 		return err // without a leader it could not be taken out
 	}
+	if missing := op.missedVoters(); missing != nil {
+		return &clusterapi.Fault{Status: 409, Code: "quorum", Message: fmt.Sprintf(
+			"Without this node's vote no majority would be left, because of %s: bring it back or forget it first.", strings.Join(missing, ", "))}
+	}
 	if err := op.Drain(ctx, true); err != nil {
 		return err
 	}
 	n.log.Info("leaving the cluster, as an operator asked")
 	time.AfterFunc(200*time.Millisecond, func() { n.leave(errLeaves) }) // the answer goes out first
 	return nil
+}
+
+// missedVoters names the voters that are not there, if the others would be no
+// majority once this node is gone.
+func (op *operations) missedVoters() (missing []string) {
+	n := op.n
+	voters, self := 0, false
+	for _, s := range n.cluster.Servers() {
+		switch {
+		case !s.Voter:
+		case s.ID == n.identity.NodeID:
+			self = true
+		default:
+			voters++
+			if !n.place.alive(s.ID) {
+				missing = append(missing, op.nameOf(s.ID))
+			}
+		}
+	}
+	if !self || voters-len(missing) >= voters/2+1 {
+		return nil
+	}
+	return missing
 }
 
 // Forget takes out a node that is gone for good.
