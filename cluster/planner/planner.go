@@ -154,6 +154,10 @@ func handOver(v *view) (Change, bool) {
 	if n := v.successor(); n != nil {
 		return Change{Transfer, n.ID, "the leader is leaving or draining"}, true
 	}
+	// The only voter must not go before there is another.
+	if heirs := v.heirs(); len(v.voters) == 1 && len(heirs) > 0 {
+		return Change{Promote, v.best(heirs).ID, "the only voter is leaving or draining"}, true
+	}
 	return Change{}, false
 }
 

@@ -68,6 +68,10 @@ func TestPlan(t *testing.T) {
 	}{
 		"who does not lead plans nothing":               {input(node("a", "eu", voter), node("b", "eu", unknown)), none},
 		"a cluster of one is left alone":                {input(node("a", "eu", leader)), none},
+		"the only voter does not go without an heir":    {input(node("a", "eu", leader, draining), node("b", "us", since(time.Second))), want{planner.Promote, "b"}},
+		"its heir must be within reach":                 {input(node("a", "eu", leader, draining), node("b", "us", silent(time.Minute))), none},
+		"it then hands leadership over":                 {input(node("a", "eu", leader, draining), node("b", "us", voter)), want{planner.Transfer, "b"}},
+		"and gives up its vote":                         {input(node("a", "eu", voter, draining), node("b", "us", leader)), want{planner.Demote, "a"}},
 		"a new member is added at once":                 {input(node("a", "eu", leader), node("b", "eu", unknown, since(0))), want{planner.AddNonvoter, "b"}},
 		"a new member that is silent is not added":      {input(node("a", "eu", leader), node("b", "eu", unknown, silent(time.Second))), none},
 		"two nodes have one voter":                      {input(node("a", "eu", leader), node("b", "eu")), none},

@@ -88,6 +88,18 @@ func (v *view) promotable() []*Node {
 	return out
 }
 
+// heirs are the nodes that could vote at once when nobody else can: it is
+// better to have a young voter than none.
+func (v *view) heirs() []*Node {
+	var out []*Node
+	for _, n := range v.nonvoters {
+		if n.Member && !n.Draining && v.well(n) && n.Lag <= lagMost {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
 // prospects reports whether some node without a vote may be promotable soon.
 func (v *view) prospects() bool {
 	for _, n := range slices.Concat(v.nonvoters, v.unknown) {

@@ -232,6 +232,9 @@ func (op *operations) Leave(ctx context.Context) error {
 	if err := op.Drain(ctx, true); err != nil {
 		return err
 	}
+	if err := n.awaitHeir(ctx); err != nil {
+		return errors.Join(err, op.Drain(ctx, false))
+	}
 	n.log.Info("leaving the cluster, as an operator asked")
 	time.AfterFunc(200*time.Millisecond, func() { n.leave(errLeaves) }) // the answer goes out first
 	return nil

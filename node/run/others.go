@@ -13,6 +13,7 @@ import (
 	"tollgate/cluster/members"
 	"tollgate/config/secret"
 	"tollgate/limiter/budget"
+	"tollgate/proxy/clusterapi"
 )
 
 // run keeps the node in touch with the others until ctx ends: gossip, the
@@ -348,6 +349,48 @@ func (n *node) takeLeave(ctx context.Context) error {
 	}
 	n.log.Info("left the cluster", "cluster", n.identity.ClusterID)
 	return nil
+}
+
+// heirWithin bounds how long a voter that leaves waits for another.
+const heirWithin = 10 * time.Second
+
+// awaitHeir waits until the others are a majority without this node's vote. The
+// planner sees to it: the heir of an only voter gets a vote and leads, and then
+// this node has none.
+func (n *node) awaitHeir(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, heirWithin)
+	defer cancel()
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for {
+		voters := 0
+		self := false
+		for _, s := range n.cluster.Servers() {
+			if s.Voter {
+				voters++
+				self = self || s.ID == n.identity.NodeID
+			}
+		}
+		if !self || voters > 2 {
+			return nil
+		}
+		n.cluster.Replan()
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return &clusterapi.Fault{Status: 409, Code: "no_heir", Message: "Without this node nobody could vote, and no other is ready to: see `tollgate members`, and try again when another has caught up."}
+		}
+	}
+}
+
+// sayDraining tells gossip that the node is about to stop, so that leadership,
+// and where it is the only one its vote, go elsewhere first.
+func (p *place) sayDraining() {
+	if pool := p.pool.Load(); pool != nil {
+		if err := pool.SetMeta(func(m *gossip.Meta) { m.Draining = true }); err != nil {
+			p.n.log.Debug("draining not told", "error", err)
+		}
+	}
 }
 
 // sayBye tells gossip that the node goes in order.
