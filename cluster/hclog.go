@@ -40,7 +40,8 @@ var levels = map[string]slog.Level{
 	"failed to make requestVote RPC":                    slog.LevelWarn,
 	"failed to flush response":                          slog.LevelWarn,
 	"failed to decode incoming command":                 slog.LevelWarn,
-	"failed to accept connection":                       slog.LevelWarn,
+	"failed to accept connection":                       slog.LevelDebug, // the port has closed: a node that stops
+	"peer has newer term, stopping replication":         slog.LevelDebug, // another leads: the ordinary end of a term
 	"failed to send snapshot to":                        slog.LevelWarn,
 	"failed to install snapshot":                        slog.LevelWarn,
 	"rejecting pre-vote request since we have a leader": slog.LevelDebug,
@@ -80,19 +81,9 @@ func about(args []any) string {
 	return ""
 }
 
-// expected are lines that raft takes for faults and that belong to ordinary
-// ends: of a node that stops, and of a term that another leader has begun.
-var expected = map[string]bool{
-	"failed to accept connection":               true,
-	"peer has newer term, stopping replication": true,
-}
-
 // Accept takes one line.
 func (s *sink) Accept(_ string, level hclog.Level, msg string, args ...any) {
 	to := slog.LevelDebug
-	if expected[msg] {
-		level = hclog.Debug
-	}
 	switch level {
 	case hclog.NoLevel, hclog.Off, hclog.Trace:
 		return
