@@ -30,8 +30,12 @@ func (d delegate) LocalState(bool) []byte { return d.p.localState() }
 // MergeRemoteState takes the other side.
 func (d delegate) MergeRemoteState(b []byte, _ bool) { d.p.mergeState(b) }
 
-// NotifyAlive refuses a node whose facts cannot be read or are another's.
+// NotifyAlive refuses a node that was taken out of the cluster, and one whose
+// facts cannot be read or are another's.
 func (d delegate) NotifyAlive(n *memberlist.Node) error {
+	if d.p.table.current.Load().barred[n.Name] {
+		return fmt.Errorf("node %s is no member any more", n.Name)
+	}
 	m, err := decodeMeta(n.Meta)
 	if err != nil {
 		return err

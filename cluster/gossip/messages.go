@@ -189,6 +189,11 @@ func (p *Pool) arrive(b []byte) {
 	if f.short == shortID(p.self) {
 		return // an echo, or one whose short id is ours: then nobody can be told apart
 	}
+	v := p.table.current.Load()
+	if v.silence[f.short] {
+		p.metrics.refused("not_member")
+		return
+	}
 	if !p.fresh(f) {
 		p.metrics.message(f.kind, "repeated")
 		return
@@ -197,7 +202,7 @@ func (p *Pool) arrive(b []byte) {
 	if f.kind.Relayed() {
 		p.passOn(raw)
 	}
-	from := p.table.current.Load().shorts[f.short]
+	from := v.shorts[f.short]
 	if from == "" {
 		p.metrics.message(f.kind, "unknown_sender")
 		return
@@ -281,6 +286,10 @@ func (p *Pool) mergeState(b []byte) {
 	if err != nil {
 		p.metrics.refused("malformed")
 		p.log.Debug("exchange of states refused", "error", err)
+		return
+	}
+	if p.table.current.Load().barred[from] {
+		p.metrics.refused("not_member")
 		return
 	}
 	for _, s := range sections {

@@ -242,8 +242,11 @@ func (p *Pool) SetMeta(change func(*Meta)) error {
 	return nil
 }
 
-// Forget drops a node that is gone from the members, before its time.
-func (p *Pool) Forget(id string) { p.table.forget(id) }
+// Forget bars a node that was taken out of the cluster: it is no member any
+// more, whatever is heard of it. It still has the gossip keys, so it may well go
+// on talking, and a rotation of the keys must not wait for it. Ids are not used
+// twice, so there is no way back.
+func (p *Pool) Forget(id string) { p.table.bar(id) }
 
 // tellMeta spreads changed facts, twice: memberlist's own rumours miss a node
 // once in a thousand times among few, and then it is half a minute to the next

@@ -28,6 +28,8 @@ type view struct {
 	shorts  map[uint32]string // "" when two members share it
 	nodes   map[string]*memberlist.Node
 	alive   []*memberlist.Node // without this node
+	barred  map[string]bool
+	silence map[uint32]bool // short ids of the barred
 }
 
 // entry is what the table knows of one node.
@@ -51,7 +53,8 @@ type table struct {
 
 	mu      sync.Mutex // guards entries and the order of publishing
 	entries map[string]*entry
-	stale   bool // figures have changed since the last view
+	barred  map[string]bool // replaced, never changed: views share it
+	stale   bool            // figures have changed since the last view
 
 	current atomic.Pointer[view]
 }
@@ -72,6 +75,13 @@ func (t *table) publish() {
 		index:   make(map[string]int, len(t.entries)),
 		shorts:  make(map[uint32]string, len(t.entries)),
 		nodes:   make(map[string]*memberlist.Node, len(t.entries)),
+		barred:  t.barred,
+	}
+	if len(t.barred) > 0 {
+		v.silence = make(map[uint32]bool, len(t.barred))
+		for id := range t.barred {
+			v.silence[shortID(id)] = true
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(t.entries)) {
 		e := t.entries[id]
@@ -106,6 +116,9 @@ func (t *table) tell() {
 func (t *table) up(n *memberlist.Node, meta Meta) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.barred[n.Name] {
+		return
+	}
 	now := t.clock.Now()
 	e, known := t.entries[n.Name]
 	if !known {
@@ -233,14 +246,19 @@ func (t *table) refresh() {
 	}
 }
 
-// forget drops a node that is gone.
-func (t *table) forget(id string) {
+// bar drops a node and keeps it out.
+func (t *table) bar(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e, known := t.entries[id]; known && e.member.State != Alive {
-		delete(t.entries, id)
-		t.tell()
+	if id == t.self || t.barred[id] {
+		return
 	}
+	next := make(map[string]bool, len(t.barred)+1)
+	maps.Copy(next, t.barred)
+	next[id] = true
+	t.barred = next
+	delete(t.entries, id)
+	t.tell()
 }
 
 // silent is who counts as alive and has not been heard for long: it may not know
