@@ -32,10 +32,7 @@ func (c *call) submit(build func(s *state.Snapshot) ([]model.Change, *refusal.Re
 		c.ids = first
 		changes, r := build(s)
 		if r != nil {
-			if c.wasDone(r) {
-				return nil
-			}
-			return r
+			return c.unlessDone(r, s.Index)
 		}
 		if len(changes) == 0 {
 			c.s = s
@@ -67,29 +64,34 @@ func (c *call) submit(build func(s *state.Snapshot) ([]model.Change, *refusal.Re
 	return refusal.New(409, "conflict", "", "The object is being changed by others: "+conflict.Error()+". Nothing was changed; try again.")
 }
 
-// wasDone reports whether a write that is refused now is refused because it was
-// done: a caller who got no answer repeats it under its Idempotency-Key, maybe
-// on another node, and must not be told that the team it made exists already.
-// The state machine knows: it is handed the mutation's id with a change that
-// cannot apply, and answers success only when the id had succeeded before.
-func (c *call) wasDone(r *refusal.Refusal) bool {
+// unlessDone is the refusal r, unless the write is refused because it was done:
+// a caller who got no answer repeats it under its Idempotency-Key, maybe on
+// another node, and must not be told that the team it made exists already. The
+// state machine knows: it is handed the mutation's id with a change that cannot
+// apply, and answers success only when the id had succeeded before. When it
+// cannot be asked, nobody knows. seen is the state that the refusal follows from.
+func (c *call) unlessDone(r *refusal.Refusal, seen uint64) *refusal.Refusal {
 	if c.key == "" || r.Status != 400 && r.Status != 404 && r.Status != 409 {
-		return false
+		return r
 	}
 	never := model.Delete(model.Keys, "\x00never", model.Version(1))
-	for range probes {
+	for asked := 0; asked < probes && c.tries < attempts; {
 		id, _ := c.mutationID()
 		res, err := c.a.Mutate(c.background(), model.Mutation{ID: id, At: c.now(), By: c.who(), Changes: []model.Change{never}})
 		if err != nil {
-			return false
+			c.a.Logger.Warn("refusal withheld: nobody knows whether the write was made before", "route", c.route, "error", err)
+			return refusal.Unavailable("outcome_unknown", "Whether an earlier call with this Idempotency-Key was made cannot be found out now. Send it again with the same key.", time.Second)
 		}
 		if res.Conflict == nil {
 			c.repeats(id, res)
 			c.took(res)
-			return true
+			return nil
+		}
+		if res.Index > seen {
+			asked++ // else an earlier call was refused under this id
 		}
 	}
-	return false
+	return r
 }
 
 // took notes that the write is made and visible here.
@@ -130,8 +132,8 @@ func (c *call) repeats(id string, res model.Result) {
 // answerEntity names the place that an answer is sealed for.
 func answerEntity(mutation string) string { return "answer/" + mutation }
 
-// probes is how many of a call's mutation ids are tried: an id that met a
-// conflict answers so for ever, and the write went on under the next.
+// probes is how many unused ones of a call's mutation ids are tried: an id that
+// met a conflict answers so for ever, and the write went on under the next.
 const probes = 3
 
 // spread waits until a revoking write holds on every reachable node and names

@@ -162,3 +162,35 @@ func TestKeyThatCannotBeToldAgainIsNotReplacedByAnother(t *testing.T) {
 	require.Equal(t, 503, a.status, "a key that could be lost is not made")
 	require.Equal(t, 1, w.store.State().Keys.Len())
 }
+
+// The write was made, its answer was lost, and the other node that is asked
+// cannot reach a leader: "the team exists already" would be believed.
+func TestRepetitionIsNotCalledRefusedWhileNobodyKnows(t *testing.T) {
+	w := newWorld(t, nil)
+	other := w.another(t)
+	w.post("/team/new", `{"team_id":"t"}`, "Idempotency-Key", "k").ok()
+	w.down = true
+	a := other.post("/team/new", `{"team_id":"t"}`, "Idempotency-Key", "k")
+	require.Equal(t, 503, a.status, "%s", a.body)
+	require.Contains(t, string(a.body), "outcome_unknown")
+	other.post("/team/new", `{"team_id":"t"}`).refused(400) // its own fault, and nothing to find out
+
+	w.down = false
+	other.post("/team/new", `{"team_id":"t"}`, "Idempotency-Key", "k").ok()
+	require.Equal(t, 1, w.store.State().Teams.Len())
+}
+
+// Refused calls use up ids of the call; what it did in the end is found beyond
+// them.
+func TestRepetitionFindsAWriteThatWasRefusedAtFirst(t *testing.T) {
+	w := newWorld(t, nil)
+	const body = `{"team_id":"t","member":{"role":"user","user_id":"u"}}`
+	for range 3 {
+		w.post("/team/member_add", body, "Idempotency-Key", "k").refused(404)
+	}
+	w.post("/team/new", `{"team_id":"t"}`).ok()
+	w.post("/team/member_add", body, "Idempotency-Key", "k").ok()
+	again := w.another(t).post("/team/member_add", body, "Idempotency-Key", "k")
+	require.Equal(t, 200, again.status, "%s", again.body)
+	require.Equal(t, "true", again.header["idempotent-replayed"])
+}
