@@ -18,6 +18,7 @@ import (
 	"tollgate/cluster/peer"
 	"tollgate/cluster/peer/peertest"
 	"tollgate/config/model"
+	"tollgate/config/secret"
 )
 
 // street is a cluster of real ports on loopback, with its state on disk.
@@ -44,10 +45,15 @@ type resident struct {
 // open starts a node; the first one makes the cluster.
 func (s *street) open(dir string) *resident {
 	s.t.Helper()
+	return s.openWith(dir, "salt")
+}
+
+func (s *street) openWith(dir, salt string) *resident {
+	s.t.Helper()
 	r := &resident{name: fmt.Sprint("n", len(s.all)), opened: make(chan struct{}), metrics: prometheus.NewRegistry()}
 	r.port = peertest.Listen(s.t, peer.Config{Book: s.book})
 	r.unplug = peertest.Run(s.t, r.port)
-	h, err := start(s.t, dir, "salt", func(c *cluster.Config) {
+	h, err := start(s.t, dir, salt, func(c *cluster.Config) {
 		require.NoError(s.t, c.Identity.SetCluster("test"))
 		require.NoError(s.t, r.port.SetIdentity(s.ca.Identity(s.t, c.Identity.NodeID)))
 		s.book.Set(c.Identity.NodeID, r.port.Advertise())
@@ -101,6 +107,22 @@ func (s *street) close(r *resident) {
 	s.mu.Unlock()
 	r.unplug() // first: raft would wait in its reads
 	r.shut(s.t)
+}
+
+func TestAFollowerWithTheWrongKEKDoesNotWaitForEver(t *testing.T) {
+	s := &street{t: t, ca: peertest.NewAuthority(t), book: peer.NewBook(), born: time.Now().Add(-time.Minute)}
+	first := s.open(t.TempDir())
+	require.NoError(t, first.WaitReady(soon(t)))
+	until(t, func() bool { return first.Membership().CA != nil })
+	r := s.openWith(t.TempDir(), "another salt")
+	res, err := first.SubmitMembership(soon(t), &members.Command{Op: members.OpAdmit, Node: r.member()})
+	require.NoError(t, err)
+	require.Empty(t, res.Refused, res.Message)
+	err = r.WaitReady(soon(t))
+	require.ErrorIs(t, err, secret.ErrWrongKEK)
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
+	s.close(r)
+	s.close(first)
 }
 
 func TestThreeNodesOverRealPortsOutliveTheirLeader(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"tollgate/config/secret"
 )
 
 // Level says how new the state must be that a read sees.
@@ -60,21 +62,51 @@ func (n *Node) WaitApplied(ctx context.Context, index uint64) error {
 	}
 }
 
+// hopelessAfter is the pause between looks at whether waiting is of any use.
+const hopelessAfter = 500 * time.Millisecond
+
 // WaitReady waits until the node can serve: it has a leader, and what it needs
 // to open secrets. Run must be running.
 func (n *Node) WaitReady(ctx context.Context) error {
-	select {
-	case <-n.readyCh:
-		return nil
-	case <-n.fsm.Stopped():
-		return n.fsm.Err()
-	case <-n.removed:
-		return fmt.Errorf("wait until the node is ready: %w", cmp.Or(n.removedErr(), ErrRemoved))
-	case <-n.closing:
-		return ErrClosed
-	case <-ctx.Done():
-		return fmt.Errorf("wait until the node is ready: %w", errors.Join(ctx.Err(), n.keys.failure()))
+	look := time.NewTicker(hopelessAfter)
+	defer look.Stop()
+	for {
+		select {
+		case <-n.readyCh:
+			return nil
+		case <-n.fsm.Stopped():
+			return n.fsm.Err()
+		case <-n.removed:
+			return fmt.Errorf("wait until the node is ready: %w", cmp.Or(n.removedErr(), ErrRemoved))
+		case <-n.closing:
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("wait until the node is ready: %w", errors.Join(ctx.Err(), n.keys.failure()))
+		case <-look.C:
+			if err := n.hopeless(ctx); err != nil {
+				return err
+			}
+		}
 	}
+}
+
+// hopeless is why a follower need not wait: it has all that the leader has, and
+// the key-encryption key that it was given does not open the newest data keys.
+// What the leader itself lacks ends its taking over.
+func (n *Node) hopeless(ctx context.Context) error {
+	if !errors.Is(n.keys.failure(), secret.ErrWrongKEK) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	index, err := n.askIndex(ctx, Leader)
+	if err != nil || n.WaitApplied(ctx, index) != nil {
+		return nil // nobody can tell yet
+	}
+	if err := n.keys.failure(); errors.Is(err, secret.ErrWrongKEK) {
+		return err
+	}
+	return nil
 }
 
 // Wait waits until readers on this node see what the consistency asks for, at
