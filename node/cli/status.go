@@ -19,14 +19,17 @@ import (
 )
 
 func newStatus() *cobra.Command {
-	var watch bool
+	var watch, ready bool
 	var every time.Duration
 	cmd := &cobra.Command{
 		Use:     "status",
 		Short:   "Show a node and its cluster on one page",
-		Example: "  tollgate status\n  tollgate status --watch --addr http://node-2:4000",
+		Example: "  tollgate status\n  tollgate status --watch --addr http://node-2:4000\n  tollgate status --ready",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if ready {
+				return tellReady(cmd)
+			}
 			c, err := newClusterClient(cmd)
 			if err != nil {
 				return err
@@ -44,6 +47,8 @@ func newStatus() *cobra.Command {
 	}
 	addClientFlags(cmd)
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "show it again and again, with how the load went")
+	cmd.Flags().BoolVar(&ready, "ready", false, "only say in one word whether the node may take traffic, and end with status 1 when it may not; needs no key")
+	cmd.MarkFlagsMutuallyExclusive("ready", "watch")
 	cmd.Flags().DurationVar(&every, "interval", 2*time.Second, "time between two pages of --watch")
 	return cmd
 }
