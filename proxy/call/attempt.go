@@ -105,18 +105,25 @@ func sameMemory(a, b []byte) bool {
 // timeouts of one attempt, strongest first: the call's, the deployment's, the
 // router's, the settings'.
 func (c *call) timeouts(d *state.Deployment) upstream.Options {
-	r := c.snap.Routing.Config
 	t := c.req.timeout
-	if t == 0 && c.req.stream {
-		t = firstPositive(d.StreamTimeout, seconds64(r.Router.StreamTimeout))
-	}
 	if t == 0 {
-		t = firstPositive(d.Timeout, seconds64(r.Router.Timeout), seconds64(r.LiteLLM.RequestTimeout), 6000*time.Second)
+		t = c.patience(d)
 	}
 	if c.req.stream {
 		return upstream.Options{FirstByte: t, Idle: t}
 	}
 	return upstream.Options{Deadline: c.sentAt.Add(t)}
+}
+
+// patience is how long a deployment may take by the operator's word.
+func (c *call) patience(d *state.Deployment) time.Duration {
+	r := c.snap.Routing.Config
+	if c.req.stream {
+		if t := firstPositive(d.StreamTimeout, seconds64(r.Router.StreamTimeout)); t > 0 {
+			return t
+		}
+	}
+	return firstPositive(d.Timeout, seconds64(r.Router.Timeout), seconds64(r.LiteLLM.RequestTimeout), 6000*time.Second)
 }
 
 func firstPositive(ds ...time.Duration) time.Duration {

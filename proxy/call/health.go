@@ -18,7 +18,7 @@ func (c *call) report(f *provider.Error) {
 		f = c.stream.fault // it failed behind the first bytes, which have to leave all the same
 	}
 	kind, tells := kindOf(f)
-	if !tells {
+	if !tells || kind == route.Timeout && c.impatient() {
 		return
 	}
 	o := route.Outcome{Kind: kind, Reset: c.reset}
@@ -31,6 +31,14 @@ func (c *call) report(f *provider.Error) {
 		o.FirstToken, o.Latency = c.firstAt.Sub(c.sentAt), c.endAt.Sub(c.sentAt)
 	}
 	c.h.Health.Report(c.served.Deployment, o)
+}
+
+// impatient reports whether the client itself asked for less time than the
+// operator gives the deployment. Then that it was too slow is no fault of the
+// deployment's, and one client's haste must not close it for all.
+func (c *call) impatient() bool {
+	t := c.req.timeout
+	return t > 0 && t < c.patience(c.served.Deployment)
 }
 
 // reportLate tells of a failure in a stream that had begun well.
@@ -48,13 +56,17 @@ func kindOf(f *provider.Error) (kind route.Kind, tells bool) {
 	switch {
 	case f.Upstream == 402 || f.Permanent || f.Code == "insufficient_quota":
 		return route.Quota, true
-	case f.Upstream == 401 || f.Upstream == 403:
+	case f.Upstream == 401:
 		return route.Auth, true
+	case f.Upstream == 403:
+		// Providers say so of accounts, of models and of what one caller wrote. The
+		// last must not close a credential for all.
+		return route.OK, false
 	}
 	switch f.Class {
 	case provider.RateLimit:
 		return route.RateLimited, true
-	case provider.Authentication, provider.PermissionDenied:
+	case provider.Authentication:
 		return route.Auth, true
 	case provider.Timeout:
 		return route.Timeout, true

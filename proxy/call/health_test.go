@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"tollgate/config/model"
 	"tollgate/config/state"
 	"tollgate/proxy/route"
 )
@@ -54,26 +55,28 @@ func TestEveryAttemptTellsHowItWent(t *testing.T) {
 		reset    time.Duration
 		silent   bool // nothing is told
 		model    string
+		settings option
 	}{
 		"an answer":                  {provider: answers},
 		"a stream":                   {provider: answers, more: `"stream":true`},
 		"limited, says for how long": {provider: says(429, "Retry-After: 7\r\n", of("rate_limit_exceeded")), kind: route.RateLimited, reset: 7 * time.Second},
 		"limited, tells its windows": {provider: says(429, "x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 1m30s\r\nx-ratelimit-remaining-tokens: 5\r\nx-ratelimit-reset-tokens: 9m\r\n", of("rate_limit_exceeded")),
 			kind: route.RateLimited, reset: 90 * time.Second},
-		"limited, says nothing": {provider: says(429, "", of("rate_limit_exceeded")), kind: route.RateLimited},
-		"out of money":          {provider: says(429, "", of("insufficient_quota")), kind: route.Quota},
-		"payment required":      {provider: says(402, "", of("x")), kind: route.Quota},
-		"wrong key":             {provider: says(401, "", of("invalid_api_key")), kind: route.Auth},
-		"no right":              {provider: says(403, "", of("x")), kind: route.Auth},
-		"it failed":             {provider: says(500, "", of("x")), kind: route.ServerError},
-		"overloaded":            {provider: says(503, "", of("x")), kind: route.ServerError},
-		"nonsense":              {provider: says(200, "", `<html>`), kind: route.ServerError},
-		"the client's mistake":  {provider: says(400, "", of("x")), kind: route.OK},
-		"no such model":         {provider: says(404, "", of("model_not_found")), silent: true},
-		"it hangs up":           {provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) { _ = c.Close() }, kind: route.Connect},
-		"it takes too long":     {provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) { _, _ = io.Copy(io.Discard, c) }, more: `"timeout":0.05`, kind: route.Timeout},
-		"an answer of our own":  {model: "mocked", silent: true},
-		"it was never asked":    {more: `"mock_response":"x"`, silent: true},
+		"limited, says nothing":                 {provider: says(429, "", of("rate_limit_exceeded")), kind: route.RateLimited},
+		"out of money":                          {provider: says(429, "", of("insufficient_quota")), kind: route.Quota},
+		"payment required":                      {provider: says(402, "", of("x")), kind: route.Quota},
+		"wrong key":                             {provider: says(401, "", of("invalid_api_key")), kind: route.Auth},
+		"no right, or no such words":            {provider: says(403, "", of("moderation")), silent: true},
+		"it failed":                             {provider: says(500, "", of("x")), kind: route.ServerError},
+		"overloaded":                            {provider: says(503, "", of("x")), kind: route.ServerError},
+		"nonsense":                              {provider: says(200, "", `<html>`), kind: route.ServerError},
+		"the client's mistake":                  {provider: says(400, "", of("x")), kind: route.OK},
+		"no such model":                         {provider: says(404, "", of("model_not_found")), silent: true},
+		"it hangs up":                           {provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) { _ = c.Close() }, kind: route.Connect},
+		"it takes too long":                     {provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) { _, _ = io.Copy(io.Discard, c) }, settings: func(_ *state.Builder, cfg *model.Config) { cfg.Router.Timeout = 0.05 }, kind: route.Timeout},
+		"it takes longer than the client waits": {provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) { _, _ = io.Copy(io.Discard, c) }, more: `"timeout":0.05`, silent: true},
+		"an answer of our own":                  {model: "mocked", silent: true},
+		"it was never asked":                    {more: `"mock_response":"x"`, silent: true},
 		"failed behind the first": {provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
 			beginStream(c)
 			_ = chunk(c, delta("a")+`data: {"error":{"message":"x","type":"server_error"}}`+"\n\n")
@@ -82,7 +85,11 @@ func TestEveryAttemptTellsHowItWent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &experience{}
-			w := openWorld(t, &world{t: t, health: e})
+			var options []option
+			if tc.settings != nil {
+				options = append(options, tc.settings)
+			}
+			w := openWorld(t, &world{t: t, health: e}, options...)
 			w.serve(tc.provider)
 			if tc.model == "" {
 				tc.model = "m"
