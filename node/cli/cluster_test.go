@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"tollgate/proxy/clusterapi"
 )
 
 // operated is a node that answers the operators' API from a table.
@@ -219,9 +221,26 @@ func TestDrainAndLeaveWaitAndTellHowFarItIs(t *testing.T) {
 		t.Cleanup(srv.Close)
 		var said strings.Builder
 		c := &client{addr: srv.URL}
-		require.NoError(t, c.untilGone(newProgress(&said), "node-3", time.Minute, time.Millisecond))
+		require.NoError(t, c.untilGone(newProgress(&said), &clusterapi.Status{Name: "node-3"}, time.Minute, time.Millisecond))
 		require.Contains(t, said.String(), "node-3 is leaving: 1 call in flight\n")
 		require.True(t, strings.HasSuffix(said.String(), "node-3 has left\n"))
+	})
+	t.Run("leave where a balancer asks another node then", func(t *testing.T) {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"name":"node-1","node_id":"one"}`)
+		}))
+		t.Cleanup(srv.Close)
+		var said strings.Builder
+		c := &client{addr: srv.URL}
+		require.NoError(t, c.untilGone(newProgress(&said), &clusterapi.Status{Name: "node-3", NodeID: "three"}, time.Minute, time.Millisecond))
+		require.Equal(t, "node-3 has left\n", said.String())
+	})
+	t.Run("leave of a node that only falls silent", func(t *testing.T) {
+		srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+		t.Cleanup(srv.Close)
+		var said strings.Builder
+		c := &client{addr: srv.URL, http: http.Client{Timeout: 20 * time.Millisecond}}
+		require.ErrorContains(t, c.untilGone(newProgress(&said), &clusterapi.Status{Name: "node-3"}, time.Millisecond, time.Millisecond), "node-3 has not been seen to leave")
 	})
 	t.Run("leave without waiting", func(t *testing.T) {
 		n := node(t, map[string]string{"POST /cluster/leave": `{"leaving":true}`, "GET /cluster/status": `{"name":"node-3"}`})
@@ -234,7 +253,7 @@ func TestDrainAndLeaveWaitAndTellHowFarItIs(t *testing.T) {
 		node(t, map[string]string{"POST /cluster/leave": `{"leaving":true}`, "GET /cluster/status": `{"name":"node-3"}`})
 		_, said, status := command(t, "leave", "--wait", "1ns")
 		require.Equal(t, 1, status)
-		require.Contains(t, said, "node-3 still answers after 1ns")
+		require.Contains(t, said, "node-3 has not been seen to leave within 1ns")
 	})
 }
 

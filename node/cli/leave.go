@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"time"
 
@@ -28,7 +29,8 @@ func newLeave() *cobra.Command {
 				return err
 			}
 			var answer struct{ Leaving bool }
-			shown, err := c.ask(http.MethodPost, "/cluster/leave", nil, nil, &answer)
+			// Named, so that nobody else goes when a balancer stands between.
+			shown, err := c.ask(http.MethodPost, "/cluster/leave", nil, map[string]any{"node": s.NodeID}, &answer)
 			if err != nil {
 				return err
 			}
@@ -39,7 +41,7 @@ func newLeave() *cobra.Command {
 			if wait <= 0 {
 				return nil
 			}
-			return c.untilGone(p, s.Name, wait, pollEvery)
+			return c.untilGone(p, &s, wait, pollEvery)
 		},
 	}
 	addClientFlags(cmd)
@@ -47,15 +49,18 @@ func newLeave() *cobra.Command {
 	return cmd
 }
 
-// untilGone waits until a leaving node answers no more: it stops when it has left.
-func (c *client) untilGone(p *progress, name string, atMost, every time.Duration) error {
-	end := time.Now().Add(atMost)
+// untilGone waits until a leaving node answers no more: it stops when it has
+// left. Silence is no proof of that.
+func (c *client) untilGone(p *progress, leaving *clusterapi.Status, atMost, every time.Duration) error {
+	end, name := time.Now().Add(atMost), leaving.Name
 	for {
 		var s clusterapi.Status
 		var gone *absent
+		var silence net.Error
 		err := c.get("/cluster/status", &s)
 		switch {
-		case errors.As(err, &gone):
+		case errors.As(err, &gone) && !(errors.As(err, &silence) && silence.Timeout()),
+			err == nil && s.NodeID != leaving.NodeID: // a balancer asks somebody else by now
 			p.end(name + " has left")
 			return nil
 		case err == nil: // a node that is going may answer anything but this
@@ -63,7 +68,7 @@ func (c *client) untilGone(p *progress, name string, atMost, every time.Duration
 		}
 		if time.Now().After(end) {
 			p.clear()
-			return fmt.Errorf("%s still answers after %s: it goes on leaving; see `tollgate members` on another node", name, atMost)
+			return fmt.Errorf("%s has not been seen to leave within %s: it goes on leaving; see `tollgate members` on another node", name, atMost)
 		}
 		time.Sleep(every)
 	}

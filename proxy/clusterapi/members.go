@@ -49,12 +49,29 @@ func (c *call) drain() *refusal.Refusal {
 }
 
 // leave answers 202: the node goes on draining when the caller has its answer.
+// Whoever names the node that is to go does not lose another one when a balancer
+// chooses who is asked.
 func (c *call) leave() *refusal.Refusal {
-	if r := c.noFields(); r != nil {
+	f, r := c.form()
+	if r != nil {
+		return r
+	}
+	node := f.name("node", false)
+	if r = c.check(f); r != nil {
 		return r
 	}
 	ctx, cancel := c.bounded()
 	defer cancel()
+	if node != "" {
+		here, err := c.h.Cluster.Status(ctx)
+		if err != nil {
+			return c.failed(err)
+		}
+		if node != here.NodeID && node != here.Name {
+			return c.failed(&Fault{Status: 409, Code: "other_node", Message: "This is " + here.Name + " and not " + node +
+				", and a node leaves only when it is asked itself: name its own address, not that of a load balancer."})
+		}
+	}
 	if err := c.h.Cluster.Leave(ctx); err != nil {
 		return c.failed(err)
 	}

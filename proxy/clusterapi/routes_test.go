@@ -247,3 +247,21 @@ func TestDependenciesAreNamedWhenTheyAreMissing(t *testing.T) {
 		require.ErrorContains(t, err, part)
 	}
 }
+
+// A balancer may choose who is asked: a node that was not meant stays.
+func TestOnlyTheNodeThatIsNamedLeaves(t *testing.T) {
+	for body, want := range map[string]struct {
+		status int
+		asked  []string
+	}{
+		`{"node":"node-1"}`: {202, []string{"status", "leave"}},
+		`{"node":"01A"}`:    {202, []string{"status", "leave"}},
+		`{"node":"node-2"}`: {409, []string{"status"}},
+	} {
+		w := newWorld(t)
+		a := w.call("master", "POST", "/cluster/leave", body)
+		require.NoError(t, a.err)
+		require.Equal(t, want.status, a.status, "%s %s", body, a.body)
+		require.Equal(t, want.asked, w.f.calls(), body)
+	}
+}

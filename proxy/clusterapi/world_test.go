@@ -55,7 +55,7 @@ func (f *fake) Members(context.Context) ([]clusterapi.Member, error) {
 	return []clusterapi.Member{{ID: "01A", Name: "node-1", Role: "node", Raft: "leader", State: "alive"}}, f.note("members")
 }
 func (f *fake) Status(context.Context) (clusterapi.Status, error) {
-	return clusterapi.Status{ClusterID: "01C", Name: "node-1", Quorum: true}, f.note("status")
+	return clusterapi.Status{ClusterID: "01C", NodeID: "01A", Name: "node-1", Quorum: true}, f.note("status")
 }
 func (f *fake) CreateToken(_ context.Context, role string, ttl time.Duration, uses int, by string) (string, clusterapi.TokenInfo, error) {
 	return "tgj1-secret", clusterapi.TokenInfo{ID: "t1", Role: role, Uses: uses, By: by}, f.note("token %s %s %d by %s", role, ttl, uses, by)
