@@ -91,7 +91,7 @@ func Serve(ctx context.Context, o Options) error {
 	if err := n.openPort(); err != nil {
 		return err
 	}
-	n.starting = answerWhileStarting(n.listener)
+	n.starting = answerWhileStarting(n.listener, startQuietly)
 	return n.run(ctx)
 }
 
@@ -208,8 +208,8 @@ func (n *node) run(ctx context.Context) error {
 	err = n.serve(ctx, groupCtx, group)
 	stop()
 	err = errors.Join(err, ignoreCanceled(group.Wait()))
-	left := errors.Is(context.Cause(ctx), errLeaves)
-	err = errors.Join(err, n.part(left))
+	left, partErr := n.part(errors.Is(context.Cause(ctx), errLeaves))
+	err = errors.Join(err, partErr)
 	// The port before raft: raft's reads between nodes have no deadline.
 	lift()
 	err = errors.Join(err, ignoreCanceled(base.Wait()))
@@ -274,8 +274,10 @@ func (n *node) patience(ctx context.Context) (context.Context, context.CancelFun
 }
 
 // part tells the others that this node goes: what it has spent, that another
-// may lead, and, when it leaves for good, that it is no member any more.
-func (n *node) part(left bool) error {
+// may lead, and, when it leaves for good, that it is no member any more. It
+// tells whether the node has left: only then its part of the cluster's state may
+// go, for as a member it would be missed.
+func (n *node) part(leaves bool) (left bool, err error) {
 	limit, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if n.account != nil {
@@ -283,15 +285,15 @@ func (n *node) part(left bool) error {
 			n.log.Warn("budgets not reported before the stop; the next start reports them", "error", err)
 		}
 	}
-	var err error
-	if left {
+	if leaves {
 		err = n.takeLeave(limit)
+		left = err == nil
 	}
 	if e := n.cluster.StepDown(limit); e != nil {
 		n.log.Debug("leadership not handed on", "error", e)
 	}
 	n.place.sayBye()
-	return err
+	return left, err
 }
 
 // close ends what holds data, last things last.

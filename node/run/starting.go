@@ -20,11 +20,17 @@ import (
 type starting struct {
 	listener net.Listener
 	doing    atomic.Pointer[string]
-	done     chan struct{}
+	stop     chan struct{} // closed when the listener is wanted back
+	done     chan struct{} // closed when nobody accepts on it any more
 }
 
-func answerWhileStarting(ln net.Listener) *starting {
-	s := &starting{listener: ln, done: make(chan struct{})}
+// startQuietly is how long nobody is answered. Most starts take less: a balancer
+// that has not noticed yet that the node was away then finds its calls served,
+// late instead of refused, since the listener queues them meanwhile.
+const startQuietly = 5 * time.Second
+
+func answerWhileStarting(ln net.Listener, quietly time.Duration) *starting {
+	s := &starting{listener: ln, stop: make(chan struct{}), done: make(chan struct{})}
 	s.say("starting")
 	server := &fasthttp.Server{
 		Handler: s.serve, DisableKeepalive: true, NoDefaultServerHeader: true, NoDefaultDate: true,
@@ -32,6 +38,13 @@ func answerWhileStarting(ln net.Listener) *starting {
 	}
 	go func() {
 		defer close(s.done)
+		quiet := time.NewTimer(quietly)
+		defer quiet.Stop()
+		select {
+		case <-quiet.C:
+		case <-s.stop:
+			return
+		}
 		_ = server.Serve(borrowed{ln}) // it ends when the listener is given back
 	}()
 	return s
@@ -42,6 +55,7 @@ func (s *starting) say(what string) { s.doing.Store(&what) }
 
 // end gives the listener back. Calls that are being answered are answered.
 func (s *starting) end() {
+	close(s.stop)
 	ln, ok := s.listener.(*net.TCPListener)
 	if !ok {
 		return
