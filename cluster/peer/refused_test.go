@@ -24,7 +24,7 @@ func TestRefusalIsOneClearLineOnBothSides(t *testing.T) {
 	}{
 		"forgotten":      {func(*peer.Identity) {}, true, peer.ReasonNotMember, "node node-b is not a member of this cluster: it was forgotten or never joined"},
 		"other cluster":  {func(id *peer.Identity) { id.ClusterID = "prod" }, false, peer.ReasonOtherCluster, "node node-b is of cluster prod, this node of cluster test"},
-		"old generation": {func(id *peer.Identity) { id.Generation = 0 }, false, peer.ReasonOldGeneration, "was recovered since: wipe DATA/raft and join again"},
+		"old generation": {func(id *peer.Identity) { id.Generation = 0 }, false, peer.ReasonOldGeneration, "was recovered since: remove DATA/raft and DATA/cluster and join again"},
 		"stale server":   {func(id *peer.Identity) { id.Generation = 2 }, false, peer.ReasonStaleServer, "node node-a is of generation 1"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -177,11 +177,11 @@ func (p *Port) judge(id *identity, node string, h hello) (*inbox, *Refused) {
 	}
 	if h.generation < id.Generation {
 		return nil, &Refused{ReasonOldGeneration, fmt.Sprintf(
-			"node %s is of generation %d, the cluster of generation %d: it was recovered since: wipe DATA/raft and join again", node, h.generation, id.Generation)}
+			"node %s is of generation %d, the cluster of generation %d: it was recovered since: remove DATA/raft and DATA/cluster and join again", node, h.generation, id.Generation)}
 	}
 	if h.generation > id.Generation {
 		return nil, &Refused{ReasonStaleServer, fmt.Sprintf(
-			"node %s is of generation %d, that of node %s is %d: the cluster was recovered since: wipe DATA/raft and join again", id.NodeID, id.Generation, node, h.generation)}
+			"node %s is of generation %d, that of node %s is %d: the cluster was recovered since: remove DATA/raft and DATA/cluster and join again", id.NodeID, id.Generation, node, h.generation)}
 	}
 	if refused := p.allowed(node); refused != nil {
 		return nil, refused
