@@ -140,7 +140,7 @@ func TestRefusedJoinsSayWhy(t *testing.T) {
 		}, join.CodeOtherCluster, "belongs to cluster 01J22222222222222222222222"},
 		"a node from before a recovery": {func(t *testing.T, c *cluster, r *join.Request) {
 			r.ClusterID, r.Generation = clusterID, 7
-		}, join.CodeGeneration, "remove the directory raft"},
+		}, join.CodeGeneration, "remove raft and cluster"},
 		"no majority": {func(t *testing.T, c *cluster, r *join.Request) {
 			c.down = errNoLeader
 		}, join.CodeNoQuorum, "when a majority of its voters runs"},
@@ -262,6 +262,21 @@ func TestFiveFailuresClosetheDoorForAMinute(t *testing.T) {
 	c.mu.Unlock()
 	_, err = join.Join(t.Context(), good)
 	require.NoError(t, err)
+}
+
+func TestTokenThatIsOverDoesNotMakeTheClusterCommitForEver(t *testing.T) {
+	c := newCluster(t, clusterID)
+	text := c.token(t, join.Invitation{})
+	_, err := join.Join(t.Context(), c.request(t, "b", text))
+	require.NoError(t, err)
+	for i := range 5 {
+		_, err := join.Join(t.Context(), c.request(t, fmt.Sprintf("c%d", i), text))
+		require.ErrorContains(t, err, "has been used already")
+	}
+	before := c.state.State().At
+	_, err = join.Join(t.Context(), c.request(t, "c", text))
+	require.ErrorContains(t, err, "too many failed attempts from")
+	require.Equal(t, before, c.state.State().At, "nothing was committed")
 }
 
 func TestTokenMadeOnAnotherNodeAMomentAgoIsKnown(t *testing.T) {

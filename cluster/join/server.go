@@ -115,9 +115,7 @@ func (s *Server) answer(ctx context.Context, a *ask, from net.Addr, session []by
 		refusal = s.wrongProof(a)
 	}
 	if refusal != nil {
-		if refusal.Code == CodeProof || refusal.Code == Code(members.CodeTokenUnknown) {
-			s.failures.add(from)
-		}
+		s.blame(refusal, from)
 		return nil, refusal
 	}
 	got := &answer{Proof: proveAnswer(key, session)}
@@ -129,7 +127,20 @@ func (s *Server) answer(ctx context.Context, a *ask, from net.Addr, session []by
 	default:
 		refusal = refuse(CodeBadRequest, "the question %q is not known to this release", a.Op)
 	}
+	s.blame(refusal, from)
 	return got, refusal
+}
+
+// blame counts what looks like guessing, and what costs the cluster a commit and
+// can never come to anything: the tries of who has but a token that is over.
+func (s *Server) blame(r *Refusal, from net.Addr) {
+	if r == nil {
+		return
+	}
+	switch r.Code {
+	case CodeProof, Code(members.CodeTokenUnknown), Code(members.CodeTokenUsed), Code(members.CodeTokenExpired), Code(members.CodeTokenRevoked):
+		s.failures.add(from)
+	}
 }
 
 func (s *Server) wrongProof(a *ask) *Refusal {
@@ -250,7 +261,7 @@ func (s *Server) check(state *members.State, a *ask, node *members.Node) *Refusa
 	}
 	if a.ClusterID != "" && a.Generation != state.Generation {
 		return refuse(CodeGeneration, "the cluster was recovered since node %s was part of it (generation %d, now %d): "+
-			"remove the directory raft from its data directory and join again", node.ID, a.Generation, state.Generation)
+			"remove raft and %s from its data directory and join again", node.ID, a.Generation, state.Generation, Dir)
 	}
 	if s.Alive(node.ID) {
 		return refuse(CodeAlive, "node %s already runs: this data directory is a copy of its disk: empty it and join as a new node "+

@@ -95,6 +95,9 @@ func (s *Store) Identity(node string, now time.Time) (*Identity, error) {
 		return nil, fmt.Errorf("read the node's certificate: %w", err)
 	}
 	ca, err := os.ReadFile(s.path(caFile))
+	if errors.Is(err, fs.ErrNotExist) { // SaveCertificate writes it first: it was lost
+		return nil, fmt.Errorf("%w, or %s was lost", ErrNotJoined, s.path(caFile))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the authority's certificate: %w", err)
 	}
@@ -184,22 +187,36 @@ type Peers struct {
 	Form       int    `json:"form"`
 	ClusterID  string `json:"cluster_id"`
 	Generation uint64 `json:"generation"`
-	Members    []Peer `json:"members"`
+	// Lived tells that the list comes from this node's own state, not from its
+	// welcome alone: then there is a log, and this node may have voted by it.
+	Lived   bool   `json:"lived,omitempty"`
+	Members []Peer `json:"members"`
+}
+
+// Peer is the member with an id.
+func (p *Peers) Peer(id string) (Peer, bool) {
+	for _, m := range p.Members {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return Peer{}, false
 }
 
 // Peer is one of them.
 type Peer struct {
-	ID     string `json:"id"`
-	Name   string `json:"name,omitempty"`
-	Region string `json:"region,omitempty"`
-	Addr   string `json:"addr"`
+	ID     string       `json:"id"`
+	Name   string       `json:"name,omitempty"`
+	Region string       `json:"region,omitempty"`
+	Role   members.Role `json:"role,omitempty"` // this node's own: a restart has no token to tell it
+	Addr   string       `json:"addr"`
 }
 
 // PeersOf makes the list out of the members.
 func PeersOf(cluster string, generation uint64, nodes []members.Node) Peers {
 	p := Peers{ClusterID: cluster, Generation: generation}
 	for _, n := range nodes {
-		p.Members = append(p.Members, Peer{n.ID, n.Name, n.Region, n.Addr})
+		p.Members = append(p.Members, Peer{n.ID, n.Name, n.Region, n.Role, n.Addr})
 	}
 	return p
 }

@@ -35,7 +35,7 @@ func TestFilesOfANodeAreReadBackOrSayWhatIsWrong(t *testing.T) {
 	}{
 		"all is well":          {func(*testing.T, string) {}, ""},
 		"no certificate":       {func(t *testing.T, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "node.crt"))) }, "has not joined"},
-		"no authority":         {func(t *testing.T, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "ca.crt"))) }, "authority's certificate"},
+		"no authority":         {func(t *testing.T, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "ca.crt"))) }, "ca.crt was lost"},
 		"a key others can see": {func(t *testing.T, dir string) { require.NoError(t, os.Chmod(filepath.Join(dir, "node.key"), 0o644)) }, "run chmod 600"},
 		"another key":          {func(t *testing.T, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "node.key"))) }, "is not of its key"},
 		"a broken key":         {func(t *testing.T, dir string) { write(t, dir, "node.key", "?") }, "no PEM in it"},
