@@ -35,10 +35,13 @@ type keyMessage struct {
 // handleSecrets answers other nodes, whose certificates prove them members.
 func (n *node) handleSecrets() {
 	n.port.Handle(methodLearn, n.onKeys(func(o *opened, m keyMessage) error {
-		if _, err := o.box.Learn(m.Key); err != nil {
+		// On disk first: a key that is known and not kept would count as held, and
+		// be missed at the next start.
+		if err := secret.StoreKEK(n.o.DataDir, m.Key); err != nil {
 			return err
 		}
-		return secret.StoreKEK(n.o.DataDir, m.Key)
+		_, err := o.box.Learn(m.Key)
+		return err
 	}))
 	n.port.Handle(methodHolds, n.onKeys(func(o *opened, m keyMessage) error {
 		for _, f := range m.Fingerprints {
