@@ -265,11 +265,15 @@ func (op *operations) missedVoters() (missing []string) {
 
 // Forget takes out a node that is gone for good.
 func (op *operations) Forget(ctx context.Context, node string) error {
+	n := op.n
 	m, err := op.find(node)
+	if gone, ok := op.forgotten(node); err != nil && ok {
+		// It may be the second half that did not come off the last time.
+		return n.writeOff(ctx, gone)
+	}
 	if err != nil {
 		return err
 	}
-	n := op.n
 	switch {
 	case m.ID == n.identity.NodeID:
 		return &clusterapi.Fault{Status: 409, Code: "self", Message: "A node cannot forget itself: use `tollgate leave`, or forget it through another node."}
@@ -284,6 +288,17 @@ func (op *operations) Forget(ctx context.Context, node string) error {
 	}
 	n.log.Info("node forgotten; what it held of budgets counts as spent", "node", m.ID, "name", m.Name)
 	return nil
+}
+
+// forgotten is the id of a node that was taken out, by id or name, the latest of
+// that name.
+func (op *operations) forgotten(node string) (id string, ok bool) {
+	for _, r := range slices.Backward(op.n.cluster.Membership().Removals()) {
+		if r.ID == node || r.Name == node {
+			return r.ID, true
+		}
+	}
+	return "", false
 }
 
 // TransferLeadership hands leadership to a voter.
