@@ -126,6 +126,9 @@ func recoverState(off *cluster.Offline, o RecoverOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := showRecovery(o.DataDir, report); err != nil {
+		return err
+	}
 	fmt.Fprintf(o.Out, "Recovered generation %d of cluster %s, state of %s\n", report.Generation, report.ClusterID, report.StateTime.Format(time.RFC3339))
 	for _, n := range report.Lost {
 		fmt.Fprintf(o.Out, "  taken out: %s (%s, %s); what it held of budgets counts as spent\n", n.Name, n.Region, n.ID)
@@ -134,6 +137,22 @@ func recoverState(off *cluster.Offline, o RecoverOptions) error {
 	if len(report.Lost) > 0 {
 		fmt.Fprintf(o.Out, "A node that was taken out and still has its disk DIR joins again so; its ledger is kept:\n"+
 			"  rm -r DIR/raft DIR/%s\n  tollgate join HOST:PORT --token TOKEN --data-dir DIR\n", join.Dir)
+	}
+	return nil
+}
+
+// showRecovery has the next start show the new generation from its first word.
+// With the old one, nodes that were left behind would be let speak until the
+// state is open, and one that leads them could overwrite what was recovered.
+func showRecovery(dir string, report cluster.Report) error {
+	files, err := join.OpenStore(dir)
+	if err != nil {
+		return err
+	}
+	peers := join.PeersOf(report.ClusterID, report.Generation, report.Kept)
+	peers.Lived = true
+	if err := files.SavePeers(peers); err != nil {
+		return fmt.Errorf("the cluster is recovered, but the node would start as before: mend this and recover again: %w", err)
 	}
 	return nil
 }
