@@ -50,7 +50,11 @@ func (n *node) proposeConfig(ctx context.Context) error {
 		n.warnDrift(active, c)
 		return nil
 	}
-	if _, _, err := n.applyConfig(ctx, c, "node "+n.o.Name); err != nil {
+	err = n.insist(ctx, "propose its config", func() error {
+		_, _, err := n.applyConfig(ctx, c, "node "+n.o.Name)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return n.rememberProposed(m)
@@ -125,7 +129,11 @@ func (n *node) keepConfig(ctx context.Context, active *model.ConfigVersion) erro
 	}
 	kept := active.Config
 	kept.General.MasterKeyHash = hash
-	if _, err := n.submitConfig(ctx, active, active.Hash, &kept, "master key of "+n.o.Name, "node "+n.o.Name); err != nil {
+	err = n.insist(ctx, "propose its master key", func() error {
+		_, err := n.submitConfig(ctx, active, active.Hash, &kept, "master key of "+n.o.Name, "node "+n.o.Name)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return n.rememberProposed(m)

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"tollgate/cluster"
 	"tollgate/cluster/gossip"
 	"tollgate/cluster/join"
 	"tollgate/cluster/members"
@@ -204,17 +205,30 @@ func (p *place) adopt(s *members.State) error {
 			}
 		}
 	}
-	p.mu.Lock()
-	known := join.PeersOf(n.identity.ClusterID, s.Generation, s.Nodes())
-	p.known = known
-	id, changed := p.identity, p.generation != s.Generation
-	p.mu.Unlock()
-	err := p.files.SavePeers(known)
-	if changed {
-		err = errors.Join(err, p.identify(id, s.Generation))
+	err := p.rise(s)
+	// A state without this start may be older than what the node knew when it
+	// started: it is being read from the log.
+	if me, ok := s.Node(n.identity.NodeID); ok && me.Nonce == p.nonce {
+		known := join.PeersOf(n.identity.ClusterID, s.Generation, s.Nodes())
+		known.Lived = true
+		p.mu.Lock()
+		p.known = known
+		p.mu.Unlock()
+		err = errors.Join(err, p.files.SavePeers(known))
 	}
 	n.port.Recheck()
 	return err
+}
+
+// rise shows the generation of the state, once it is a later one.
+func (p *place) rise(s *members.State) error {
+	p.mu.Lock()
+	id, later := p.identity, s.Generation > p.generation
+	p.mu.Unlock()
+	if id == nil || !later {
+		return nil
+	}
+	return p.identify(id, s.Generation)
 }
 
 // keepAuthority keeps the authority for a start after a long outage, anew
@@ -299,13 +313,54 @@ func (n *node) awaitCluster(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := n.cluster.Register(ctx, p.self()); err != nil {
+	if err := n.register(ctx); err != nil {
 		return err
 	}
 	if err := n.cluster.WaitApplied(ctx, p.least); err != nil {
 		return fmt.Errorf("catch up with the cluster: %w", err)
 	}
 	return nil
+}
+
+// register tells the cluster of this start. Leaders come and go while a whole
+// cluster starts: only what is final ends the attempts.
+func (n *node) register(ctx context.Context) error {
+	return n.insist(ctx, "register this start", func() error {
+		_, err := n.cluster.Register(ctx, n.place.self())
+		return err
+	})
+}
+
+// insistEvery is the pause between attempts at what a starting node needs.
+const insistEvery = 500 * time.Millisecond
+
+// insist repeats what a starting node needs of the cluster while only a leader
+// is missing.
+func (n *node) insist(ctx context.Context, what string, do func() error) error {
+	for told := false; ; told = true {
+		err := do()
+		if !passing(err) || ctx.Err() != nil {
+			return err
+		}
+		if !told {
+			n.log.Warn("the start waits for the cluster", "to", what, "error", err)
+		}
+		select {
+		case <-time.After(insistEvery):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// passing reports whether the same may succeed in a moment.
+func passing(err error) bool {
+	for _, passes := range []error{cluster.ErrNoQuorum, cluster.ErrNotLeader, cluster.ErrBusy, cluster.ErrOutcomeUnknown, cluster.ErrPeerFailed} {
+		if errors.Is(err, passes) {
+			return true
+		}
+	}
+	return false
 }
 
 // lonely says why this node does not reach the others, nil when it does.

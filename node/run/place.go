@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -210,20 +211,21 @@ func (n *node) enter(ctx context.Context) error {
 	var expired *join.ExpiredError
 	switch {
 	case err == nil && n.identity.ClusterID != "":
+		if !used && p.known.Lived && len(p.known.Members) > 1 {
+			// What it has voted for and acknowledged stood there.
+			return fmt.Errorf("data directory %s: the node has lost its log: remove %s too and join as a new node; the ledger is kept, and `tollgate forget %s` on another node takes the old one out",
+				n.o.DataDir, n.o.path(join.Dir), n.identity.NodeID)
+		}
 		return p.restart(ctx, id) // also after a join that broke off before the first entry
-	case used && errors.Is(err, join.ErrNotJoined):
-		p.founder = true // the directory of a release that knew no clusters
+	case used && errors.Is(err, join.ErrNotJoined) && len(p.known.Members) <= 1:
+		p.founder = true // alone, or the directory of a release that knew no clusters
 		return nil
-	case used && errors.As(err, &expired):
-		return p.renewExpired(ctx, expired)
+	case used && (errors.As(err, &expired) || errors.Is(err, join.ErrNotJoined)):
+		return p.renew(ctx, err)
 	case used && err != nil:
 		return err
 	}
 	if n.identity.ClusterID != "" { // what it was a member of is gone
-		if len(n.o.Join) == 0 && n.o.Expect == 0 {
-			p.founder = true // bootstrapping broke off
-			return nil
-		}
 		if err := n.identity.Anew(); err != nil {
 			return err
 		}
@@ -245,6 +247,9 @@ func (p *place) restart(ctx context.Context, id *join.Identity) error {
 		n.log.Info("the data directory holds a node already: it restarts and joins nothing", "cluster", n.identity.ClusterID)
 	}
 	p.founder = len(p.known.Members) <= 1
+	if me, ok := p.known.Peer(n.identity.NodeID); ok && me.Role != "" {
+		p.role = me.Role
+	}
 	if err := p.identify(id, p.known.Generation); err != nil {
 		return err
 	}
@@ -255,10 +260,11 @@ func (p *place) restart(ctx context.Context, id *join.Identity) error {
 	return nil
 }
 
-// renewExpired restarts a node that was off for so long that its certificate
-// has run out: it signs for itself with the authority that it has kept, or the
-// cluster's secret vouches for it. A node that is alone waits until it leads.
-func (p *place) renewExpired(ctx context.Context, expired *join.ExpiredError) error {
+// renew restarts a node whose certificate has run out, because it was off for so
+// long, or was lost: it signs for itself with the authority that it has kept, or
+// a token or the cluster's secret vouches for it. A node that is alone waits
+// until it leads.
+func (p *place) renew(ctx context.Context, fault error) error {
 	if len(p.known.Members) <= 1 {
 		p.founder = true
 		return nil
@@ -269,24 +275,24 @@ func (p *place) renewExpired(ctx context.Context, expired *join.ExpiredError) er
 	}
 	mended, err := p.files.Mend(p.n.identity.ClusterID, p.n.identity.NodeID, secret.NewBox(kek), p.n.clock.Now())
 	if err == nil {
-		p.n.log.Warn("the node's certificate had run out and is signed anew", "expired", expired.At)
+		p.n.log.Warn("the node's certificate is signed anew", "because", fault)
 		return p.restart(ctx, mended)
 	}
 	if !errors.Is(err, join.ErrNotJoined) {
 		p.n.log.Error("certificate not signed anew", "error", err)
 	}
-	if p.secret == nil {
-		return expired
+	addrs, token := p.n.o.Join, p.n.o.Token
+	if token == "" && p.secret == nil {
+		return fault
 	}
-	var addrs []string
 	for _, m := range p.known.Members {
 		if m.ID != p.n.identity.NodeID {
-			addrs = append(addrs, m.Addr)
+			addrs = append(slices.Clip(addrs), m.Addr)
 		}
 	}
-	p.n.log.Warn("the node's certificate has run out: joining again by the cluster's secret", "expired", expired.At)
-	if err := p.join(ctx, addrs, ""); err != nil {
-		return errors.Join(expired, err)
+	p.n.log.Warn("the node's certificate is of no use: joining again under the same id", "because", fault)
+	if err := p.join(ctx, addrs, token); err != nil {
+		return errors.Join(fault, err)
 	}
 	return nil
 }
@@ -360,8 +366,9 @@ func (p *place) form(ctx context.Context) error {
 }
 
 // accept makes durable what a join brought and takes the place it gives. The
-// key that opens the state comes first, the certificate last: a node that has
-// one has everything.
+// key that opens the state comes first, the cluster's id last: until it is there
+// a join that broke off is repeated under the same id, and takes up what it was
+// given.
 func (p *place) accept(w *join.Welcome) error {
 	n := p.n
 	if w.KEK != "" {
@@ -369,10 +376,10 @@ func (p *place) accept(w *join.Welcome) error {
 			return err
 		}
 	}
-	if err := n.identity.SetCluster(w.ClusterID); err != nil {
+	if err := p.files.Accept(w); err != nil {
 		return err
 	}
-	if err := p.files.Accept(w); err != nil {
+	if err := n.identity.SetCluster(w.ClusterID); err != nil {
 		return err
 	}
 	id, err := p.files.Identity(n.identity.NodeID, n.clock.Now())
@@ -478,6 +485,12 @@ func (p *place) allowed(id string) error {
 			return nil
 		}
 	}
+	// It holds a certificate, so it was let in once, and was not taken out as far
+	// as this node knows. While nobody leads, this node may be the one that is
+	// behind: the leader may be one that came while it was away.
+	if leader := o.cluster.Status().LeaderID; leader == "" || leader == id {
+		return nil
+	}
 	return peer.NotMember(id)
 }
 
@@ -502,11 +515,18 @@ func (p *place) refused(by string, r *peer.Refused) {
 	case r.Reason != peer.ReasonNotMember:
 		return
 	}
+	o := p.opened.Load()
+	if o == nil {
+		return
+	}
+	if _, member := o.cluster.Membership().Node(p.n.identity.NodeID); p.joined && !member {
+		return // it has only just been let in: not all have heard of it
+	}
 	p.mu.Lock()
 	p.refusedBy[by] = true
 	most := len(p.refusedBy)*2 > len(p.known.Members)-1
 	p.mu.Unlock()
-	if o := p.opened.Load(); o != nil && most {
+	if most {
 		o.cluster.Forgotten(r.Message)
 	}
 }

@@ -50,6 +50,10 @@ func (n *node) openState() error {
 	}
 	n.cluster.OnMembership(func(_, _ *members.State) { n.place.nudge() })
 	n.place.opened.Store(&opened{n.cluster, n.box})
+	if err := n.place.rise(n.cluster.Membership()); err != nil {
+		return err
+	}
+	n.port.Recheck() // who came before there was a state to go by
 	n.place.serveJoins(n.box)
 	return n.openHealth()
 }

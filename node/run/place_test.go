@@ -1,0 +1,219 @@
+package run
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const testMasterKey = "sk-a-master-key-of-the-tests"
+
+// running is one node of a test, started and stopped in this process.
+type running struct {
+	t    *testing.T
+	o    Options
+	said *saying
+	stop context.CancelFunc
+	done chan error
+}
+
+// saying is what a node has logged and printed.
+type saying struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (s *saying) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *saying) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// freeAddr is free for TCP and UDP alike.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		addr := ln.Addr().String()
+		require.NoError(t, ln.Close())
+		if p, err := net.ListenPacket("udp", addr); err == nil {
+			require.NoError(t, p.Close())
+			return addr
+		}
+	}
+	t.Fatal("no port is free for TCP and UDP alike")
+	return ""
+}
+
+// newRunning is a node that is not started yet.
+func newRunning(t *testing.T, name string) *running {
+	env := map[string]string{"LITELLM_MASTER_KEY": testMasterKey}
+	r := &running{t: t, o: Options{
+		DataDir: t.TempDir(), Listen: freeAddr(t), ClusterListen: freeAddr(t), Name: name, Version: "test", DrainTimeout: time.Second,
+		Env: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
+	}}
+	t.Cleanup(func() {
+		r.end()
+		if t.Failed() && r.said != nil {
+			t.Logf("%s said:\n%s", name, r.said)
+		}
+	})
+	return r
+}
+
+func (r *running) begin() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.said, r.stop, r.done = &saying{}, cancel, make(chan error, 1)
+	o := r.o
+	o.Out = r.said
+	done := r.done
+	go func() { done <- Serve(ctx, o) }()
+}
+
+// says waits until the node has said a text, and fails when it ends before.
+func (r *running) says(text string) {
+	r.t.Helper()
+	for until := time.Now().Add(30 * time.Second); !strings.Contains(r.said.String(), text); {
+		select {
+		case err := <-r.done:
+			r.done <- err
+			require.Failf(r.t, "the node has ended", "%v; it never said %q", err, text)
+		case <-time.After(20 * time.Millisecond):
+		}
+		require.True(r.t, time.Now().Before(until), "it never said %q", text)
+	}
+}
+
+// fails waits until the node ends by itself, and returns why.
+func (r *running) fails() error {
+	r.t.Helper()
+	select {
+	case err := <-r.done:
+		r.done <- err
+		require.Error(r.t, err)
+		return err
+	case <-time.After(30 * time.Second):
+		require.Fail(r.t, "the node goes on")
+		return nil
+	}
+}
+
+// end stops the node, if it runs, and tells how it ended.
+func (r *running) end() error {
+	if r.stop == nil {
+		return nil
+	}
+	r.stop()
+	r.stop = nil
+	select {
+	case err := <-r.done:
+		return err
+	case <-time.After(60 * time.Second):
+		r.t.Error("the node does not stop")
+		return nil
+	}
+}
+
+// ask calls the management API.
+func (r *running) ask(method, path, body string) (int, string) {
+	r.t.Helper()
+	req, err := http.NewRequest(method, "http://"+r.o.Listen+path, strings.NewReader(body))
+	require.NoError(r.t, err)
+	req.Header.Set("Authorization", "Bearer "+testMasterKey)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(r.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(r.t, err)
+	return resp.StatusCode, string(text)
+}
+
+// token makes a join token.
+func (r *running) token(role string) string {
+	r.t.Helper()
+	status, text := r.ask("POST", "/cluster/token", fmt.Sprintf(`{"role":%q}`, role))
+	require.Equal(r.t, 200, status, text)
+	var got struct{ Token string }
+	require.NoError(r.t, json.Unmarshal([]byte(text), &got))
+	return got.Token
+}
+
+func (r *running) joins(door *running, role string) {
+	r.o.Join, r.o.Token = []string{door.o.ClusterListen}, door.token(role)
+}
+
+// votes waits until as many nodes vote as wanted.
+func (r *running) votes(want int) {
+	r.t.Helper()
+	require.Eventually(r.t, func() bool {
+		_, text := r.ask("GET", "/cluster/status", "")
+		var s struct{ Voters int }
+		return json.Unmarshal([]byte(text), &s) == nil && s.Voters == want
+	}, 40*time.Second, 100*time.Millisecond)
+}
+
+const (
+	serves  = "is ready at"
+	wakes   = "a witness: it serves no API"
+	stopped = "msg=stopped"
+)
+
+// three are three members that vote: two nodes and a witness.
+func three(t *testing.T) (a, b, w *running) {
+	a, b, w = newRunning(t, "a"), newRunning(t, "b"), newRunning(t, "w")
+	a.begin()
+	a.says(serves)
+	b.joins(a, "node")
+	b.begin()
+	b.says(serves)
+	w.joins(a, "witness")
+	w.begin()
+	w.says(wakes)
+	a.votes(3)
+	return a, b, w
+}
+
+func TestNodesComeBackAsWhatTheyWere(t *testing.T) {
+	a, b, w := three(t)
+
+	t.Run("a witness restarts as a witness", func(t *testing.T) {
+		require.NoError(t, w.end())
+		w.begin()
+		w.says(wakes)
+	})
+	t.Run("a lost certificate is signed anew with the authority that the node has kept", func(t *testing.T) {
+		require.NoError(t, b.end())
+		require.NoError(t, os.Remove(filepath.Join(b.o.DataDir, "cluster", "node.crt")))
+		b.begin()
+		b.says(serves)
+	})
+	t.Run("a member that has lost its log does not vote again under its id", func(t *testing.T) {
+		require.NoError(t, b.end())
+		require.NoError(t, os.RemoveAll(filepath.Join(b.o.DataDir, "raft")))
+		b.begin()
+		require.ErrorContains(t, b.fails(), "has lost its log")
+		_ = b.end()
+		require.NoError(t, os.RemoveAll(filepath.Join(b.o.DataDir, "cluster")))
+		b.joins(a, "node")
+		b.begin()
+		b.says(serves)
+	})
+}
