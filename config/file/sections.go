@@ -67,6 +67,7 @@ func (p *parser) litellm(s *section) {
 	p.budget(s, c)
 	s.Money("max_end_user_budget", &c.EndUserBudget)
 	s.Text("max_end_user_budget_id", &c.EndUserBudgetID)
+	p.namedBudgets(s, "tag_budget_config", &c.TagBudgets)
 	p.keyParams(s, "default_key_generate_params", &c.DefaultKeyParams)
 	p.keyParams(s, "upperbound_key_generate_params", &c.UpperboundKeyParams)
 	p.keyParams(s, "default_internal_user_params", &c.DefaultInternalUser)
@@ -187,6 +188,7 @@ func (p *parser) router(s *section) {
 	s.Bool("tag_filtering_match_any", &anyTag)
 	c.TagMatchAll = !anyTag
 	s.Params("default_litellm_params", &c.DefaultParams)
+	p.namedBudgets(s, "provider_budget_config", &c.ProviderBudgets)
 	p.withoutEffect(s, "routing_strategy", "max_fallbacks", "retry_policy", "model_group_retry_policy", "allowed_fails",
 		"allowed_fails_policy", "cooldown_time", "enable_pre_call_check", "enable_pre_call_checks", "enable_tag_filtering",
 		"context_window_fallbacks", "content_policy_fallbacks")
@@ -237,6 +239,7 @@ func (p *parser) general(s *section) {
 	s.Bool("background_health_checks", &c.BackgroundHealth)
 	s.Float("health_check_interval", &c.HealthInterval)
 	s.Duration("maximum_spend_logs_retention_period", &c.SpendLogsRetention)
+	p.alerting(s, &c.Alerting)
 	p.pythonHooks(s, "custom_auth", "custom_sso", "custom_key_generate")
 	p.unenforced(s, "allowed_ips", "enforced_params", "enable_jwt_auth", "enable_oauth2_auth", "role_permissions")
 	p.withoutEffect(s, "disable_spend_logs", "background_health_checks")

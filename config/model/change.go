@@ -19,6 +19,11 @@ const (
 	EndUsers Table = "end_user"
 	Models   Table = "model"
 	Configs  Table = "config"
+
+	Organizations Table = "organization"
+	OrgMembers    Table = "organization_member"
+	Tags          Table = "tag"
+	Alerts        Table = "alert"
 )
 
 // Change puts or deletes one entity. With Expect set the change applies only

@@ -36,36 +36,37 @@ type Deployment struct {
 
 // LiteLLMSettings are the litellm_settings that Tollgate reads; the rest stays in Raw.
 type LiteLLMSettings struct {
-	DropParams            bool                `json:"drop_params,omitempty"`
-	ModifyParams          bool                `json:"modify_params,omitempty"`
-	NumRetries            *int                `json:"num_retries,omitempty"`
-	RequestTimeout        float64             `json:"request_timeout,omitempty"`
-	AllowedFails          *int                `json:"allowed_fails,omitempty"`
-	CooldownTime          *float64            `json:"cooldown_time,omitempty"`
-	Fallbacks             map[string][]string `json:"fallbacks,omitempty"` // "*" holds default_fallbacks
-	ContextFallbacks      map[string][]string `json:"context_window_fallbacks,omitempty"`
-	ContentFallbacks      map[string][]string `json:"content_policy_fallbacks,omitempty"`
-	SuccessCallbacks      []string            `json:"success_callback,omitempty"`
-	FailureCallbacks      []string            `json:"failure_callback,omitempty"`
-	TurnOffMessageLogging bool                `json:"turn_off_message_logging,omitempty"`
-	ProxyBudget           *unit.Money         `json:"proxy_budget_nano,omitempty"` // max_budget with budget_duration
-	ProxyBudgetDuration   string              `json:"proxy_budget_duration,omitempty"`
-	CallerRPM             *int64              `json:"rpm,omitempty"` // the seed's rpm, tpm, max_budget:
-	CallerTPM             *int64              `json:"tpm,omitempty"` // defaults for a caller (key's user, else
-	CallerBudget          *unit.Money         `json:"caller_budget_nano,omitempty"`
-	CallerBudgetDuration  string              `json:"caller_budget_duration,omitempty"` // key) without its own
-	EndUserBudget         *unit.Money         `json:"max_end_user_budget_nano,omitempty"`
-	EndUserBudgetID       string              `json:"max_end_user_budget_id,omitempty"`
-	DefaultKeyParams      json.RawMessage     `json:"default_key_generate_params,omitempty"`
-	UpperboundKeyParams   json.RawMessage     `json:"upperbound_key_generate_params,omitempty"`
-	DefaultInternalUser   json.RawMessage     `json:"default_internal_user_params,omitempty"`
-	InternalUserBudget    *unit.Money         `json:"max_internal_user_budget_nano,omitempty"`
-	InternalUserDuration  string              `json:"internal_user_budget_duration,omitempty"`
-	RequireMetricsAuth    bool                `json:"require_auth_for_metrics_endpoint,omitempty"`
-	PrometheusEndUser     bool                `json:"enable_end_user_cost_tracking_prometheus_only,omitempty"`
-	Timezone              string              `json:"timezone,omitempty"`
-	StoreAuditLogs        bool                `json:"store_audit_logs,omitempty"`
-	Raw                   Params              `json:"raw,omitempty"`
+	DropParams            bool                   `json:"drop_params,omitempty"`
+	ModifyParams          bool                   `json:"modify_params,omitempty"`
+	NumRetries            *int                   `json:"num_retries,omitempty"`
+	RequestTimeout        float64                `json:"request_timeout,omitempty"`
+	AllowedFails          *int                   `json:"allowed_fails,omitempty"`
+	CooldownTime          *float64               `json:"cooldown_time,omitempty"`
+	Fallbacks             map[string][]string    `json:"fallbacks,omitempty"` // "*" holds default_fallbacks
+	ContextFallbacks      map[string][]string    `json:"context_window_fallbacks,omitempty"`
+	ContentFallbacks      map[string][]string    `json:"content_policy_fallbacks,omitempty"`
+	SuccessCallbacks      []string               `json:"success_callback,omitempty"`
+	FailureCallbacks      []string               `json:"failure_callback,omitempty"`
+	TurnOffMessageLogging bool                   `json:"turn_off_message_logging,omitempty"`
+	ProxyBudget           *unit.Money            `json:"proxy_budget_nano,omitempty"` // max_budget with budget_duration
+	ProxyBudgetDuration   string                 `json:"proxy_budget_duration,omitempty"`
+	CallerRPM             *int64                 `json:"rpm,omitempty"` // the seed's rpm, tpm, max_budget:
+	CallerTPM             *int64                 `json:"tpm,omitempty"` // defaults for a caller (key's user, else
+	CallerBudget          *unit.Money            `json:"caller_budget_nano,omitempty"`
+	CallerBudgetDuration  string                 `json:"caller_budget_duration,omitempty"` // key) without its own
+	EndUserBudget         *unit.Money            `json:"max_end_user_budget_nano,omitempty"`
+	EndUserBudgetID       string                 `json:"max_end_user_budget_id,omitempty"`
+	TagBudgets            map[string]ModelBudget `json:"tag_budget_config,omitempty"` // by tag
+	DefaultKeyParams      json.RawMessage        `json:"default_key_generate_params,omitempty"`
+	UpperboundKeyParams   json.RawMessage        `json:"upperbound_key_generate_params,omitempty"`
+	DefaultInternalUser   json.RawMessage        `json:"default_internal_user_params,omitempty"`
+	InternalUserBudget    *unit.Money            `json:"max_internal_user_budget_nano,omitempty"`
+	InternalUserDuration  string                 `json:"internal_user_budget_duration,omitempty"`
+	RequireMetricsAuth    bool                   `json:"require_auth_for_metrics_endpoint,omitempty"`
+	PrometheusEndUser     bool                   `json:"enable_end_user_cost_tracking_prometheus_only,omitempty"`
+	Timezone              string                 `json:"timezone,omitempty"`
+	StoreAuditLogs        bool                   `json:"store_audit_logs,omitempty"`
+	Raw                   Params                 `json:"raw,omitempty"`
 }
 
 // AliasTarget is what one model_group_alias entry stands for: one group, or
@@ -98,6 +99,7 @@ type RouterSettings struct {
 	TagFiltering       bool                      `json:"enable_tag_filtering,omitempty"`
 	TagMatchAll        bool                      `json:"tag_match_all,omitempty"` // tag_filtering_match_any: false
 	DefaultParams      Params                    `json:"default_litellm_params,omitempty"`
+	ProviderBudgets    map[string]ModelBudget    `json:"provider_budget_config,omitempty"` // by provider
 	Raw                Params                    `json:"raw,omitempty"`
 }
 
@@ -126,6 +128,7 @@ type GeneralSettings struct {
 	BackgroundHealth    bool     `json:"background_health_checks,omitempty"`
 	HealthInterval      float64  `json:"health_check_interval,omitempty"`
 	SpendLogsRetention  string   `json:"maximum_spend_logs_retention_period,omitempty"`
+	Alerting            []string `json:"alerting,omitempty"`
 	DatabaseURL         string   `json:"database_url,omitempty"` // sealed
 	Raw                 Params   `json:"raw,omitempty"`
 }

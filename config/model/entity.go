@@ -85,6 +85,7 @@ type Key struct {
 	Metadata       json.RawMessage        `json:"metadata,omitempty"`
 	Tags           []string               `json:"tags,omitempty"`
 	ModelMaxBudget map[string]ModelBudget `json:"model_max_budget,omitempty"`
+	BudgetWindows  []BudgetWindow         `json:"budget_windows,omitempty"`
 	ModelRPM       map[string]int64       `json:"model_rpm_limit,omitempty"`
 	ModelTPM       map[string]int64       `json:"model_tpm_limit,omitempty"`
 	AllowedRoutes  []string               `json:"allowed_routes,omitempty"`
@@ -151,6 +152,7 @@ type Team struct {
 	Models         []string                   `json:"models,omitempty"`
 	ModelAliases   map[string]string          `json:"model_aliases,omitempty"`
 	ModelMaxBudget map[string]ModelBudget     `json:"model_max_budget,omitempty"`
+	BudgetWindows  []BudgetWindow             `json:"budget_windows,omitempty"`
 	ModelRPM       map[string]int64           `json:"model_rpm_limit,omitempty"`
 	ModelTPM       map[string]int64           `json:"model_tpm_limit,omitempty"`
 	Tags           []string                   `json:"tags,omitempty"`

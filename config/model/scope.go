@@ -10,7 +10,8 @@ import (
 // a row here and where its limits are looked up, not a mechanism.
 type Dim uint8
 
-// The levels, as they appear in refusals and headers.
+// The levels, as they appear in refusals and headers. Their numbers are on disk
+// in ledgers and raft logs: a further level goes to the end.
 const (
 	DimKey Dim = iota + 1
 	DimUser
@@ -24,10 +25,18 @@ const (
 	DimDeployment
 	DimProvider
 	DimProxy
+	DimOrgMember
+	DimKeyWindow
+	DimTeamWindow
+	DimModelPerOrg
+	dimEnd
 )
 
+// DimLast is the last of the levels, for tables with a row for each.
+const DimLast = dimEnd - 1
+
 var dimNames = [...]string{"", "api_key", "user", "team", "team_member", "organization", "end_user", "tag",
-	"model_per_key", "model_per_team", "deployment", "provider", "proxy"}
+	"model_per_key", "model_per_team", "deployment", "provider", "proxy", "organization_member", "key_window", "team_window", "model_per_organization"}
 
 // String is LiteLLM's name of the level, as in x-ratelimit-{scope}-….
 func (d Dim) String() string {
@@ -38,7 +47,8 @@ func (d Dim) String() string {
 }
 
 // Scope names what a limit or a budget belongs to: a level and an id in it.
-// For DimModelPerKey the id is the key's hash, "\x1f" and the model group.
+// The ids of levels that are two things at once have both, with "\x1f" between:
+// the key's hash and the model group, the team and the duration.
 type Scope struct {
 	Dim Dim    `json:"dim"`
 	ID  string `json:"id"`

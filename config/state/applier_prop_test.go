@@ -58,7 +58,8 @@ func drawChange(t *rapid.T, name *rapid.Generator[string]) model.Change {
 	}
 	id, owner := name.Draw(t, "entity"), name.Draw(t, "owner")
 	until := time.Unix(1_700_000_000, 0).Add(9 * time.Hour)
-	table := rapid.SampledFrom([]model.Table{model.Keys, model.Users, model.Members, model.Configs}).Draw(t, "table")
+	table := rapid.SampledFrom([]model.Table{model.Keys, model.Users, model.Members, model.Configs,
+		model.Organizations, model.OrgMembers, model.Teams, model.Tags, model.Alerts}).Draw(t, "table")
 	var e model.Entity
 	switch table {
 	case model.Keys:
@@ -67,6 +68,16 @@ func drawChange(t *rapid.T, name *rapid.Generator[string]) model.Change {
 		e = &model.User{ID: id, Email: owner}
 	case model.Members:
 		e = &model.Member{TeamID: owner, UserID: id}
+	case model.Organizations:
+		e = &model.Organization{ID: id, Alias: owner}
+	case model.OrgMembers:
+		e = &model.OrgMember{OrganizationID: owner, UserID: id}
+	case model.Teams:
+		e = &model.Team{ID: id, OrganizationID: owner}
+	case model.Tags:
+		e = &model.Tag{Name: id}
+	case model.Alerts:
+		e = &model.Alert{ID: id, Window: int64(len(owner))}
 	default:
 		e = &model.ConfigVersion{Number: rapid.Uint64Range(1, 200).Draw(t, "number")}
 	}
@@ -98,6 +109,9 @@ func ask(s *state.Snapshot, now time.Time) []string {
 		add("keys", collect(s.KeysOfUser(n)))
 		add("members", collect(s.MembersOf(n)))
 		add("memberships", collect(s.MembershipsOf(n)))
+		add("organization's members", collect(s.MembersOfOrg(n)))
+		add("organizations", collect(s.OrgsOf(n)))
+		add("organization's teams", collect(s.TeamsOfOrg(n)))
 		u, _ := s.UserByEmail(n)
 		add("email", u)
 	}

@@ -70,6 +70,7 @@ func (b *Builder) Snapshot() *Snapshot {
 	}
 	if configs {
 		b.next.idx.active = newestConfig(b.next.Configs)
+		b.next.idx.budgeted = budgetedDeployments(b.next.idx.active)
 	}
 	s := b.next
 	return &s

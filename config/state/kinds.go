@@ -20,6 +20,9 @@ const (
 	membersByTeam
 	membersByUser
 	usersByEmail
+	orgMembersByOrg
+	orgMembersByUser
+	teamsByOrg
 	indexCount
 )
 
@@ -39,7 +42,7 @@ type kind interface {
 	stamp(e model.Entity, s *Snapshot, index uint64)
 }
 
-const kindCount = 8
+const kindCount = 12
 
 // kinds lists the tables. The record bytes stand in snapshot files: they are
 // never reused.
@@ -59,7 +62,8 @@ var kinds = [kindCount]kind{
 		func(u *model.User, add func(int, string, string)) { add(usersByEmail, strings.ToLower(u.Email), u.ID) }},
 	&kindOf[*model.Team]{2, model.Teams, 4, func(s *Snapshot) **Table[*model.Team] { return &s.Teams },
 		func() *model.Team { return new(model.Team) },
-		func(t *model.Team) uint64 { return t.CreatedIndex }, nil},
+		func(t *model.Team) uint64 { return t.CreatedIndex },
+		func(t *model.Team, add func(int, string, string)) { add(teamsByOrg, t.OrganizationID, t.ID) }},
 	&kindOf[*model.Member]{3, model.Members, 5, func(s *Snapshot) **Table[*model.Member] { return &s.Members },
 		func() *model.Member { return new(model.Member) },
 		func(m *model.Member) uint64 { return m.CreatedIndex },
@@ -79,6 +83,23 @@ var kinds = [kindCount]kind{
 	&kindOf[*model.ConfigVersion]{7, model.Configs, 9, func(s *Snapshot) **Table[*model.ConfigVersion] { return &s.Configs },
 		func() *model.ConfigVersion { return new(model.ConfigVersion) },
 		func(c *model.ConfigVersion) uint64 { return c.CreatedIndex }, nil},
+	// 10 is pastRecord.
+	&kindOf[*model.Organization]{8, model.Organizations, 11, func(s *Snapshot) **Table[*model.Organization] { return &s.Organizations },
+		func() *model.Organization { return new(model.Organization) },
+		func(o *model.Organization) uint64 { return o.CreatedIndex }, nil},
+	&kindOf[*model.OrgMember]{9, model.OrgMembers, 12, func(s *Snapshot) **Table[*model.OrgMember] { return &s.OrgMembers },
+		func() *model.OrgMember { return new(model.OrgMember) },
+		func(m *model.OrgMember) uint64 { return m.CreatedIndex },
+		func(m *model.OrgMember, add func(int, string, string)) {
+			add(orgMembersByOrg, m.OrganizationID, m.EntityID())
+			add(orgMembersByUser, m.UserID, m.EntityID())
+		}},
+	&kindOf[*model.Tag]{10, model.Tags, 13, func(s *Snapshot) **Table[*model.Tag] { return &s.Tags },
+		func() *model.Tag { return new(model.Tag) },
+		func(t *model.Tag) uint64 { return t.CreatedIndex }, nil},
+	&kindOf[*model.Alert]{11, model.Alerts, 14, func(s *Snapshot) **Table[*model.Alert] { return &s.Alerts },
+		func() *model.Alert { return new(model.Alert) },
+		func(a *model.Alert) uint64 { return a.CreatedIndex }, nil},
 }
 
 func kindOfTable(t model.Table) (kind, bool) {

@@ -13,6 +13,8 @@ import (
 type indexes struct {
 	sets   [indexCount]*ordered
 	active *model.ConfigVersion
+	// budgeted are the deployments of the active config that have a budget.
+	budgeted map[string]*model.Deployment
 }
 
 // KeyByHash finds a key by its own hash; rotated hashes are KeyFor's matter.
@@ -65,6 +67,21 @@ func (s *Snapshot) MembersOf(team string) iter.Seq[*model.Member] {
 // MembershipsOf walks the memberships of a user.
 func (s *Snapshot) MembershipsOf(user string) iter.Seq[*model.Member] {
 	return follow(s.idx.sets[membersByUser], user, s.Members)
+}
+
+// MembersOfOrg walks the memberships of an organization.
+func (s *Snapshot) MembersOfOrg(org string) iter.Seq[*model.OrgMember] {
+	return follow(s.idx.sets[orgMembersByOrg], org, s.OrgMembers)
+}
+
+// OrgsOf walks the memberships of a user in organizations.
+func (s *Snapshot) OrgsOf(user string) iter.Seq[*model.OrgMember] {
+	return follow(s.idx.sets[orgMembersByUser], user, s.OrgMembers)
+}
+
+// TeamsOfOrg walks the teams of an organization.
+func (s *Snapshot) TeamsOfOrg(org string) iter.Seq[*model.Team] {
+	return follow(s.idx.sets[teamsByOrg], org, s.Teams)
 }
 
 // UserByEmail finds a user by address, upper and lower case alike.

@@ -25,6 +25,11 @@ type Snapshot struct {
 	Models   *Table[*model.DBModel]
 	Configs  *Table[*model.ConfigVersion]
 
+	Organizations *Table[*model.Organization]
+	OrgMembers    *Table[*model.OrgMember]
+	Tags          *Table[*model.Tag]
+	Alerts        *Table[*model.Alert]
+
 	Routing *Routing // compiled from the active config and the Models table
 
 	idx indexes // kept by Builder

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"maps"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -37,9 +35,9 @@ func newBank(a *applied, applier *state.Applier) *budget.Bank {
 		func(sc model.Scope) (model.BudgetDef, bool) { return a.State().BudgetOf(sc) },
 		func() *time.Location { return location(a.State()) },
 	)
-	applier.OnChange(func(_, now *state.Snapshot, changes []model.Change) {
+	applier.OnChange(func(old, now *state.Snapshot, changes []model.Change) {
 		a.ahead.Store(now)
-		made, gone := budgetScopes(now, changes)
+		made, gone := budgetScopes(old, now, changes)
 		if len(made) > 0 {
 			bank.Open(now.Now, made...)
 		}
@@ -58,43 +56,6 @@ func location(s *state.Snapshot) *time.Location {
 		}
 	}
 	return time.UTC
-}
-
-// budgetScopes lists the budgets that changes have made or taken away.
-func budgetScopes(s *state.Snapshot, changes []model.Change) (made, gone []model.Scope) {
-	for _, c := range changes {
-		for _, sc := range scopesOf(s, c) {
-			if _, ok := s.BudgetOf(sc); ok {
-				made = append(made, sc)
-			} else {
-				gone = append(gone, sc)
-			}
-		}
-	}
-	return made, gone
-}
-
-func scopesOf(s *state.Snapshot, c model.Change) []model.Scope {
-	switch c.Table {
-	case model.Keys:
-		out := []model.Scope{{Dim: model.DimKey, ID: c.ID}}
-		if k, ok := s.Keys.Get(c.ID); ok {
-			// Sorted: the order reaches the bank and must be alike on every node.
-			for _, group := range slices.Sorted(maps.Keys(k.ModelMaxBudget)) {
-				out = append(out, model.Scope{Dim: model.DimModelPerKey, ID: c.ID + "\x1f" + group})
-			}
-		}
-		return out
-	case model.Users:
-		return []model.Scope{{Dim: model.DimUser, ID: c.ID}}
-	case model.Teams:
-		return []model.Scope{{Dim: model.DimTeam, ID: c.ID}}
-	case model.Members:
-		return []model.Scope{{Dim: model.DimMember, ID: c.ID}}
-	case model.EndUsers:
-		return []model.Scope{{Dim: model.DimEndUser, ID: c.ID}}
-	}
-	return nil
 }
 
 // bankApplier lets the state machine drive the bank. A snapshot is proven on a

@@ -1,0 +1,162 @@
+package state
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"tollgate/config/model"
+	"tollgate/config/unit"
+)
+
+// partBudget is the budget of a level that is a part of another one (a model, a
+// window) or that stands in the configuration (a deployment, a provider).
+func (s *Snapshot) partBudget(sc model.Scope) (model.BudgetDef, bool) {
+	owner, part, _ := strings.Cut(sc.ID, "\x1f")
+	switch sc.Dim {
+	case model.DimModelPerKey:
+		if k, ok := s.Keys.Get(owner); ok {
+			return s.modelBudget(k.ModelMaxBudget, part, k.CreatedAt, k.BudgetMode)
+		}
+	case model.DimModelPerTeam:
+		if t, ok := s.Teams.Get(owner); ok {
+			return s.modelBudget(t.ModelMaxBudget, part, t.CreatedAt, t.BudgetMode)
+		}
+	case model.DimKeyWindow:
+		if k, ok := s.Keys.Get(owner); ok {
+			return s.windowBudget(k.BudgetWindows, part, k.CreatedAt, k.BudgetMode)
+		}
+	case model.DimTeamWindow:
+		if t, ok := s.Teams.Get(owner); ok {
+			return s.windowBudget(t.BudgetWindows, part, t.CreatedAt, t.BudgetMode)
+		}
+	case model.DimDeployment:
+		return s.deploymentBudget(sc.ID)
+	case model.DimProvider:
+		if v := s.ActiveConfig(); v != nil {
+			return s.modelBudget(v.Config.Router.ProviderBudgets, sc.ID, time.Time{}, "")
+		}
+	}
+	return model.BudgetDef{}, false
+}
+
+func (s *Snapshot) modelBudget(m map[string]model.ModelBudget, name string, anchor time.Time, mode string) (model.BudgetDef, bool) {
+	b, ok := m[name]
+	if !ok {
+		return model.BudgetDef{}, false
+	}
+	return s.plain(&b.Max, b.Duration, anchor, mode)
+}
+
+func (s *Snapshot) windowBudget(windows []model.BudgetWindow, duration string, anchor time.Time, mode string) (model.BudgetDef, bool) {
+	i := slices.IndexFunc(windows, func(w model.BudgetWindow) bool { return w.Duration == duration })
+	if i < 0 {
+		return model.BudgetDef{}, false
+	}
+	return s.plain(&windows[i].Max, duration, anchor, mode)
+}
+
+// deploymentBudget is max_budget of a deployment's parameters. It is read from
+// the replicated config and not from Routing, which each node compiles for itself
+// and later.
+func (s *Snapshot) deploymentBudget(id string) (model.BudgetDef, bool) {
+	if d, ok := s.idx.budgeted[id]; ok {
+		return s.paramsBudget(params(d.Params), time.Time{})
+	}
+	if m, ok := s.Models.Get(id); ok {
+		return s.paramsBudget(params(m.Params), m.CreatedAt)
+	}
+	return model.BudgetDef{}, false
+}
+
+func (s *Snapshot) paramsBudget(p params, anchor time.Time) (model.BudgetDef, bool) {
+	t := asText(p["max_budget"])
+	if t == nil {
+		return model.BudgetDef{}, false
+	}
+	limit, err := unit.ParseMoney(strings.TrimSpace(*t))
+	if err != nil || limit < 0 {
+		return model.BudgetDef{}, false
+	}
+	return s.plain(&limit, p.text("budget_duration"), anchor, "")
+}
+
+// budgetedDeployments finds the deployments of a config that have a budget.
+func budgetedDeployments(v *model.ConfigVersion) map[string]*model.Deployment {
+	if v == nil {
+		return nil
+	}
+	var out map[string]*model.Deployment
+	for i := range v.Config.Deployments {
+		d := &v.Config.Deployments[i]
+		if asText(d.Params["max_budget"]) == nil {
+			continue
+		}
+		if out == nil {
+			out = map[string]*model.Deployment{}
+		}
+		out[d.ID] = d
+	}
+	return out
+}
+
+// BudgetedDeployments names the deployments of the active config that have a
+// budget of their own, sorted.
+func (s *Snapshot) BudgetedDeployments() []string {
+	ids := make([]string, 0, len(s.idx.budgeted))
+	for id := range s.idx.budgeted {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// SoftBudgetOf is the amount at which a scope's spend is alerted of; false when
+// it has none. It is in force in the windows of the scope's budget.
+func (s *Snapshot) SoftBudgetOf(sc model.Scope) (unit.Money, bool) {
+	own, row := (*model.Spending)(nil), ""
+	switch sc.Dim {
+	case model.DimKey:
+		if k, ok := s.Keys.Get(sc.ID); ok {
+			own, row = &k.Spending, k.BudgetID
+		}
+	case model.DimUser:
+		if u, ok := s.Users.Get(sc.ID); ok {
+			own = &u.Spending
+		}
+	case model.DimTeam:
+		if t, ok := s.Teams.Get(sc.ID); ok {
+			own = &t.Spending
+		}
+	case model.DimOrganization:
+		if o, ok := s.Organizations.Get(sc.ID); ok {
+			row = o.BudgetID
+		}
+	case model.DimTag:
+		if t, ok := s.Tags.Get(sc.ID); ok {
+			row = t.BudgetID
+		}
+	case model.DimEndUser:
+		row = s.settings().EndUserBudgetID
+		if e, ok := s.EndUsers.Get(sc.ID); ok {
+			own = &e.Spending
+			if e.BudgetID != "" {
+				row = e.BudgetID
+			}
+		}
+	case model.DimMember:
+		if m, ok := s.Members.Get(sc.ID); ok {
+			row = m.BudgetID
+			if t, ok := s.Teams.Get(m.TeamID); ok && row == "" {
+				row = t.MemberBudgetID
+			}
+		}
+	}
+	if own != nil && own.SoftBudget != nil {
+		return *own.SoftBudget, true
+	}
+	if b, ok := s.Budgets.Get(row); ok && b.SoftBudget != nil {
+		return *b.SoftBudget, true
+	}
+	return 0, false
+}
