@@ -173,8 +173,9 @@ func (n *node) providerEnv() file.Env {
 // run finds the node's place in a cluster, starts what runs, waits for the end
 // and stops in order: no new calls, calls in flight settled, budgets reported,
 // leadership handed on, ledger synced, raft closed.
-func (n *node) run(ctx context.Context) error {
-	ctx, n.leave = context.WithCancelCause(ctx)
+func (n *node) run(told context.Context) error {
+	var ctx context.Context
+	ctx, n.leave = context.WithCancelCause(told)
 	defer n.leave(nil)
 	ground, lift := context.WithCancel(context.Background())
 	defer lift()
@@ -187,6 +188,9 @@ func (n *node) run(ctx context.Context) error {
 	}
 	if err != nil {
 		lift()
+		if why := ownWish(told, ctx); why != nil {
+			err = errors.Join(why, ignoreCanceled(err))
+		}
 		return errors.Join(err, ignoreCanceled(base.Wait()))
 	}
 	raftCtx, stopRaft := context.WithCancel(context.Background())
@@ -215,7 +219,18 @@ func (n *node) run(ctx context.Context) error {
 	err = errors.Join(err, ignoreCanceled(base.Wait()))
 	stopRaft()
 	err = errors.Join(err, <-raftDone)
-	return errors.Join(err, n.close(err == nil, left))
+	return errors.Join(err, n.close(err == nil, left), ownWish(told, ctx))
+}
+
+// ownWish is why the node ends although nobody told it to, such as a cluster
+// that was recovered without it. It is nil when the end is in order, and for
+// parts that have ended, which return their errors themselves.
+func ownWish(told, ctx context.Context) error {
+	why := context.Cause(ctx)
+	if why == nil || told.Err() != nil && why == context.Cause(told) || errors.Is(why, errLeaves) || errors.Is(why, errEnds) {
+		return nil
+	}
+	return why
 }
 
 func ignoreCanceled(err error) error {
