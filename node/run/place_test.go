@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -171,9 +172,8 @@ func (r *running) votes(want int) {
 }
 
 const (
-	serves  = "is ready at"
-	wakes   = "a witness: it serves no API"
-	stopped = "msg=stopped"
+	serves = "is ready at"
+	wakes  = "a witness: it serves no API"
 )
 
 // three are three members that vote: two nodes and a witness.
@@ -216,4 +216,70 @@ func TestNodesComeBackAsWhatTheyWere(t *testing.T) {
 		b.begin()
 		b.says(serves)
 	})
+}
+
+func TestANodeFollowsALeaderThatCameWhileItWasAway(t *testing.T) {
+	a, c, d := newRunning(t, "a"), newRunning(t, "c"), newRunning(t, "d")
+	a.begin()
+	a.says(serves)
+	c.joins(a, "node")
+	c.begin()
+	c.says(serves)
+	status, _ := c.ask("GET", "/cluster/backup", "") // its state outlasts the stop in a snapshot
+	require.Equal(t, 200, status)
+	require.NoError(t, c.end())
+
+	d.joins(a, "node")
+	d.begin()
+	d.says(serves)
+	status, text := a.ask("POST", "/cluster/leave", "{}")
+	require.Equal(t, 202, status, text)
+	require.NoError(t, a.fellAsleep())
+	require.NoDirExists(t, filepath.Join(a.o.DataDir, "raft"))
+
+	c.begin()
+	c.says(serves)
+}
+
+func TestAJoinThatBrokeOffIsTakenUpUnderTheSameId(t *testing.T) {
+	a, b := newRunning(t, "a"), newRunning(t, "b")
+	a.begin()
+	a.says(serves)
+	b.joins(a, "node")
+	b.begin()
+	b.says(serves)
+	require.NoError(t, b.end())
+	// As after a crash when all was kept but the cluster's id.
+	require.NoError(t, os.RemoveAll(filepath.Join(b.o.DataDir, "raft")))
+	path := filepath.Join(b.o.DataDir, "node.json")
+	before := b.identity()
+	require.NotEmpty(t, before["cluster_id"])
+	delete(before, "cluster_id")
+	text, err := json.Marshal(before)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+
+	b.begin()
+	b.says(serves)
+	require.Equal(t, before["node_id"], b.identity()["node_id"], "the token has no second use for another node")
+}
+
+// identity is what node.json says.
+func (r *running) identity() map[string]any {
+	text, err := os.ReadFile(filepath.Join(r.o.DataDir, "node.json"))
+	require.NoError(r.t, err)
+	var id map[string]any
+	require.NoError(r.t, json.Unmarshal(text, &id))
+	return id
+}
+
+// fellAsleep waits until the node has ended by itself, in order.
+func (r *running) fellAsleep() error {
+	select {
+	case err := <-r.done:
+		r.done <- err
+		return err
+	case <-time.After(60 * time.Second):
+		return errors.New("the node goes on")
+	}
 }
