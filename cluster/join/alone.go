@@ -95,7 +95,7 @@ func (a *Alone) ask(ctx context.Context, p Peer) (Whoami, error) {
 		if p.Addr == a.Self.Addr || p.Addr == "" {
 			return Whoami{}, errors.New("that is this node's own address")
 		}
-		return a.knock(ctx, p.Addr)
+		return Who(ctx, a.Dial, a.Identity, p.Addr)
 	}
 	request, err := json.Marshal(a.Self)
 	if err != nil {
@@ -107,36 +107,6 @@ func (a *Alone) ask(ctx context.Context, p Peer) (Whoami, error) {
 	}
 	var other Whoami
 	return other, json.Unmarshal(text, &other)
-}
-
-// knock asks whoever lives at an address, if it has a certificate of this id.
-func (a *Alone) knock(ctx context.Context, addr string) (Whoami, error) {
-	if a.Identity == nil {
-		return Whoami{}, ErrNotJoined
-	}
-	conn, err := a.Dial(ctx, addr)
-	if err != nil {
-		return Whoami{}, err
-	}
-	defer conn.Close() // what was said is said
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return Whoami{}, err
-	}
-	leaf := conn.ConnectionState().PeerCertificates[0]
-	if err := leaf.CheckSignatureFrom(a.Identity.authority); err != nil {
-		return Whoami{}, err
-	}
-	if err := leaf.VerifyHostname(a.Self.ID); err != nil {
-		return Whoami{}, err
-	}
-	got, err := talk(ctx, conn, nil, &ask{Op: askWhoami})
-	if err != nil {
-		return Whoami{}, err
-	}
-	if got.Whoami == nil {
-		return Whoami{}, errors.New("the node there does not say who it is")
-	}
-	return *got.Whoami, nil
 }
 
 // Superseded tells a running node that a later start of its id is registered:

@@ -41,6 +41,7 @@ func (p *place) run(ctx context.Context) error {
 	group.Go(func() error { return pool.Run(ctx) })
 	group.Go(func() error { return p.follow(ctx, pool) })
 	group.Go(func() error { return renewer.Run(ctx) })
+	group.Go(func() error { return p.seek(ctx, pool) })
 	return group.Wait()
 }
 
@@ -91,6 +92,21 @@ func (p *place) alive(id string) bool {
 		return ok && m.State == gossip.Alive
 	}
 	return false
+}
+
+// majority reports whether most voters seem to be there, this node included.
+func (p *place) majority() bool {
+	voters, there := 0, 0
+	for _, s := range p.n.cluster.Servers() {
+		if !s.Voter {
+			continue
+		}
+		voters++
+		if s.ID == p.n.identity.NodeID || p.alive(s.ID) {
+			there++
+		}
+	}
+	return there > voters/2
 }
 
 // met hears of changes in gossip: where nodes are, and who is there.
