@@ -12,6 +12,7 @@ type Subject struct {
 	Principal *Principal
 	Group     string
 	EndUser   string
+	Tags      []string // the call's, each once
 	// Tokens is the estimate that token limits reserve.
 	Tokens int64
 	// Free is set for models priced at an explicit zero: no budget is asked.
@@ -28,7 +29,7 @@ func (sub *Subject) Charges(s *state.Snapshot, ask *admit.Ask, id func(model.Sco
 		c.rate(model.ProxyScope(), admit.Parallel, s.Routing.Config.General.GlobalParallel, 1)
 	}
 	if p.Key != nil {
-		c.rates(p, sub.Group)
+		c.rates(p, sub.Group, sub.Tags)
 	}
 	if sub.EndUser != "" {
 		c.endUserRates(sub.EndUser)
@@ -37,7 +38,7 @@ func (sub *Subject) Charges(s *state.Snapshot, ask *admit.Ask, id func(model.Sco
 		return
 	}
 	if p.Key != nil {
-		c.ownerBudgets(p, sub.Group)
+		c.ownerBudgets(p, sub.Group, sub.Tags)
 	}
 	if sub.EndUser != "" {
 		c.budget(model.Scope{Dim: model.DimEndUser, ID: sub.EndUser})
@@ -55,7 +56,7 @@ type charger struct {
 	own    bool // a limit of the caller's own was found: defaults do not apply
 }
 
-func (c *charger) rates(p *Principal, group string) {
+func (c *charger) rates(p *Principal, group string, tags []string) {
 	k := p.Key
 	c.limits(model.Scope{Dim: model.DimKey, ID: k.Hash}, &k.Limits)
 	if p.KeyBudget != nil {
@@ -72,6 +73,7 @@ func (c *charger) rates(p *Principal, group string) {
 			c.limits(model.Scope{Dim: model.DimMember, ID: model.MemberID(t.ID, k.UserID)}, &p.MemberBudget.Limits)
 		}
 	}
+	c.sharedRates(p, group, tags)
 	if !c.own && c.s.Routing != nil {
 		l := &c.s.Routing.Config.LiteLLM
 		sc := model.Scope{Dim: model.DimKey, ID: k.Hash}
@@ -139,7 +141,7 @@ func (c *charger) rate(sc model.Scope, kind admit.Kind, limit *int64, units int6
 	c.ask.Rates = append(c.ask.Rates, admit.RateCharge{LimitID: c.id(sc, kind), Scope: sc, Kind: kind, Limit: *limit, Units: units})
 }
 
-func (c *charger) ownerBudgets(p *Principal, group string) {
+func (c *charger) ownerBudgets(p *Principal, group string, tags []string) {
 	k := p.Key
 	if p.Team != nil && k.UserID != "" {
 		c.budget(model.Scope{Dim: model.DimMember, ID: model.MemberID(p.Team.ID, k.UserID)})
@@ -148,9 +150,16 @@ func (c *charger) ownerBudgets(p *Principal, group string) {
 	if len(k.ModelMaxBudget) > 0 {
 		c.budget(ModelScope(k, group))
 	}
-	if p.Team != nil {
-		c.budget(model.Scope{Dim: model.DimTeam, ID: p.Team.ID})
-	} else if k.UserID != "" { // a user's budget binds the keys without a team
+	if t := p.Team; t != nil {
+		c.budget(model.Scope{Dim: model.DimTeam, ID: t.ID})
+		if len(t.ModelMaxBudget) > 0 {
+			c.budget(model.ModelScope(model.DimModelPerTeam, t.ID, group))
+		}
+		c.windows(model.DimTeamWindow, t.ID, t.BudgetWindows)
+	}
+	c.windows(model.DimKeyWindow, k.Hash, k.BudgetWindows)
+	c.sharedBudgets(p, tags)
+	if p.Team == nil && k.UserID != "" { // a user's budget binds the keys without a team
 		c.budget(model.Scope{Dim: model.DimUser, ID: k.UserID})
 	}
 }

@@ -46,12 +46,9 @@ func (p *Principal) MayUseModel(s *state.Snapshot, name string, compatOld bool) 
 	return nil
 }
 
-// MayUseModelOfOwners is the later half of the check: LiteLLM reports expiry
-// between the key's own list and those of its owners.
-func (p *Principal) MayUseModelOfOwners(s *state.Snapshot, name string, compatOld bool) *refusal.Refusal {
-	if p.Master || p.Key == nil {
-		return nil
-	}
+// ownersAllow checks the team's and the member's lists, or the user's where the
+// key has no team.
+func (p *Principal) ownersAllow(s *state.Snapshot, name string, compatOld bool) *refusal.Refusal {
 	if p.Team != nil {
 		if p.Team.Blocked {
 			return refusal.New(401, "auth_error", refusal.None, "Authentication Error, Team="+p.Team.ID+

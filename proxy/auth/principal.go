@@ -18,6 +18,7 @@ const (
 	RoleAdminViewer    = "proxy_admin_viewer"
 	RoleInternal       = "internal_user"
 	RoleInternalViewer = "internal_user_viewer"
+	RoleOrgAdmin       = "org_admin" // manages the organizations that its memberships say
 )
 
 // MasterKeyAlias stands for the master key in spend rows: its hash is not told.
@@ -38,7 +39,10 @@ type Principal struct {
 	// membership point at.
 	KeyBudget    *model.Budget
 	MemberBudget *model.Budget
-	Public       bool // a keyless call on a public route
+	Organization *model.Organization // of the key, or of its team
+	OrgBudget    *model.Budget       // the row that it points at
+	OrgAdmin     bool                // the key's user manages an organization
+	Public       bool                // a keyless call on a public route
 }
 
 // KeyHash names the caller in the ledger.
@@ -134,6 +138,7 @@ func OfKey(s *state.Snapshot, k *model.Key) (Principal, *refusal.Refusal) {
 			p.KeyBudget = b
 		}
 	}
+	p.findOrganization(s)
 	return p, nil
 }
 

@@ -30,10 +30,15 @@ var selfRoutes = []string{"/key/info", "/user/info", "/team/info", "/team/list",
 var ownKeyRoutes = []string{"/key/generate", "/key/update", "/key/delete", "/key/list", "/key/regenerate", "/key/*/regenerate",
 	"/key/aliases", "/key/*/reset_spend", "/key/service-account/generate", "/v2/key/info", "/v2/user/info", "/user/available_roles",
 	"/team/update", "/team/delete", "/team/member_add", "/team/member_update", "/team/member_delete", "/v2/team/list",
-	"/team/daily/activity", "/spend/*", "/global/spend/*", "/global/activity*"}
+	"/team/daily/activity", "/spend/*", "/global/spend/*", "/global/activity*", "/organization/info", "/organization/list"}
+
+// orgAdminRoutes are what managers of an organization may call besides: their
+// handlers let them at their own organization only.
+var orgAdminRoutes = []string{"/organization/info", "/organization/list", "/organization/member_add", "/organization/member_update",
+	"/organization/member_delete", "/team/new", "/team/block", "/team/unblock", "/team/model/add", "/team/model/delete"}
 
 var viewerRoutes = []string{"/spend/*", "/global/spend/*", "/global/activity*", "/key/list", "/key/aliases", "/v2/key/info", "/v2/user/info",
-	"/user/available_roles", "/v2/team/list", "/team/daily/activity"}
+	"/user/available_roles", "/v2/team/list", "/team/daily/activity", "/organization/info", "/organization/list"}
 
 // NormalizeRoute drops /v1, so that rules are written once.
 func NormalizeRoute(path string) string {
@@ -70,8 +75,8 @@ func (p *Principal) MayCallRoute(path string, readOnly bool) *refusal.Refusal {
 		if readOnly {
 			return nil
 		}
-	case RoleInternal:
-		if matchAny(ownKeyRoutes, route) {
+	case RoleInternal, RoleOrgAdmin:
+		if matchAny(ownKeyRoutes, route) || p.OrgAdmin && matchAny(orgAdminRoutes, route) {
 			return nil
 		}
 	case RoleInternalViewer:

@@ -30,9 +30,7 @@ func (c *call) fromHeaders() {
 		case "X-Litellm-Tags":
 			r.clientTags = true
 			for t := range strings.SplitSeq(string(v), ",") {
-				if t = strings.TrimSpace(t); t != "" {
-					r.tags = append(r.tags, t)
-				}
+				r.addTag(strings.TrimSpace(t))
 			}
 		case "X-Litellm-Spend-Logs-Metadata":
 			var object jsonscan.Object
@@ -138,9 +136,19 @@ func (r *request) addTags(raw []byte) {
 	it := jsonscan.Walk(raw)
 	for v, ok := it.Element(); ok; v, ok = it.Element() {
 		r.clientTags = true
-		if s, isString := jsonscan.String(v); isString && s != "" && len(r.tags) < 64 {
-			r.tags = append(r.tags, s)
+		if s, isString := jsonscan.String(v); isString {
+			r.addTag(s)
 		}
+	}
+}
+
+// mostTags bounds what a client may name: each tag is looked up and booked.
+const mostTags = 64
+
+// addTag takes a tag once: a budget would be charged for each time.
+func (r *request) addTag(t string) {
+	if t != "" && len(r.tags) < mostTags && !contains(r.tags, t) {
+		r.tags = append(r.tags, t)
 	}
 }
 

@@ -206,7 +206,7 @@ func (c *call) free() bool {
 func (c *call) admitCall() *refusal.Refusal {
 	group := c.principal.Alias(c.req.model)
 	in, out := c.req.inputBound(), c.outputBound()
-	sub := auth.Subject{Principal: &c.principal, Group: group, EndUser: c.req.endUser, Free: c.free()}
+	sub := auth.Subject{Principal: &c.principal, Group: group, EndUser: c.req.endUser, Tags: c.allTags(), Free: c.free()}
 	sub.Tokens = c.tokenEstimate(group, out)
 	ask := &c.ask
 	sub.Charges(c.snap, ask, c.h.Admit.LimitID)

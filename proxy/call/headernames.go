@@ -38,8 +38,8 @@ var (
 
 // scopeHeaders are the names x-ratelimit-{scope}-{what}-{kind} of every level
 // and kind.
-func scopeHeaders(what string) (t [model.DimProxy + 1][admit.Parallel + 1][]byte) {
-	for d := model.DimKey; d <= model.DimProxy; d++ {
+func scopeHeaders(what string) (t [model.DimLast + 1][admit.Parallel + 1][]byte) {
+	for d := model.DimKey; d <= model.DimLast; d++ {
 		for _, k := range []admit.Kind{admit.Requests, admit.Tokens, admit.Parallel} {
 			t[d][k] = []byte("X-Ratelimit-" + canonical(d.String()) + "-" + canonical(what) + "-" + canonical(k.String()))
 		}

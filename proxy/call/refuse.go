@@ -26,15 +26,10 @@ func (c *call) budgetRefusal(no *admit.Refusal) *refusal.Refusal {
 	id := no.Scope.ID
 	var msg string
 	switch no.Scope.Dim {
-	case model.DimTeam:
-		msg = "Budget has been exceeded! Team=" + id + " Current cost: " + spent + ", Max budget: " + limit
 	case model.DimUser:
 		msg = "ExceededBudget: User=" + id + " over budget. Spend=" + spent + ", Budget=" + limit
 	case model.DimEndUser:
 		msg = "ExceededBudget: End User=" + id + " over budget. Spend=" + spent + ", Budget=" + limit
-	case model.DimMember:
-		team, user, _ := strings.Cut(id, "\x1f")
-		msg = "Budget has been exceeded! User=" + user + " in Team=" + team + " Current cost: " + spent + ", Max budget: " + limit
 	case model.DimModelPerKey:
 		hash, group, _ := strings.Cut(id, "\x1f")
 		alias := "None"
@@ -43,10 +38,14 @@ func (c *call) budgetRefusal(no *admit.Refusal) *refusal.Refusal {
 		}
 		msg = "LiteLLM Virtual Key: " + hash + ", key_alias: " + alias + ", exceeded budget for model=" + group
 	default:
-		msg = "Budget has been exceeded! Current cost: " + spent + ", Max budget: " + limit
+		owner := budgetOwner(no.Scope)
 		if !old && no.Scope.Dim == model.DimKey {
-			msg = "Budget has been exceeded! Key=" + id + " Current cost: " + spent + ", Max budget: " + limit
+			owner = "Key=" + id
 		}
+		if owner != "" {
+			owner += " "
+		}
+		msg = "Budget has been exceeded! " + owner + "Current cost: " + spent + ", Max budget: " + limit
 	}
 	if no.Reserved > 0 {
 		msg += ". Reserved by calls in flight: " + dollars(no.Reserved.USD())

@@ -81,7 +81,7 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 		Usage: o.usage, RawUsage: o.rawUsage, Cost: cost, Charges: c.charges, Max: c.max, Attempts: c.attempts, Stream: c.req.stream,
 	}
 	if p.Key != nil {
-		e.KeyAlias, e.Organization = p.Key.Alias, p.Key.OrganizationID
+		e.KeyAlias, e.Organization = p.Key.Alias, p.OrganizationID()
 		if p.Key.TeamID != "" {
 			e.Team = p.Key.TeamID
 		}
