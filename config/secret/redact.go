@@ -65,8 +65,9 @@ func ReplaceAttr(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// marks are what keys in running text begin with.
-var marks = []string{"sk-", "Bearer ", "bearer ", prefix}
+// marks are what keys in running text begin with: keys of the API, join tokens,
+// sealed values.
+var marks = []string{"sk-", "Bearer ", "bearer ", "tg1.", prefix}
 
 func suspicious(s string) bool {
 	for _, m := range marks {
@@ -81,7 +82,7 @@ func suspicious(s string) bool {
 // "sk-learn" is none.
 const minKey = 12
 
-// Mask replaces keys, bearer tokens, sealed values and passwords in URLs that
+// Mask replaces keys, bearer and join tokens, sealed values and passwords in URLs that
 // stand inside a text.
 func Mask(s string) string {
 	for _, m := range marks {

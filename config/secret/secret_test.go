@@ -347,7 +347,7 @@ func TestLogsHoldNoKeys(t *testing.T) {
 	key := "sk-abcdefghijklmnop1234"
 	l.Info("message", "Authorization", "Bearer whatever", "x-api-key", "v1", "API_KEY", "v2",
 		"err", errors.New("401: incorrect key "+key+" given"), "body", []byte(`{"key":"`+key+`"}`),
-		"url", "postgres://user:pa55word@db:5432/x", "text", "Bearer abcdefghijklmnop", "model", "sk-learn", "task", "risk-free",
+		"url", "postgres://user:pa55word@db:5432/x", "text", "Bearer abcdefghijklmnop", "line", "join 10.0.0.1:7946 --token tg1.abcdefghijklmnop", "model", "sk-learn", "task", "risk-free",
 		"sealed", "sealed:v1:AAAAAAAAAAAAAAAA")
 	for _, leak := range []string{"abcdefgh", "whatever", `"v1"`, `"v2"`, "pa55word", "AAAA"} {
 		require.NotContains(t, log.String(), leak)

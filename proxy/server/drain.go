@@ -43,8 +43,14 @@ type draining struct {
 func (d *draining) set(on bool) {
 	if on {
 		d.since.CompareAndSwap(0, time.Now().UnixNano())
-	} else if !d.leaving.Load() {
-		d.since.Store(0)
+		return
+	}
+	if d.leaving.Load() {
+		return
+	}
+	d.since.Store(0)
+	if d.leaving.Load() { // it began to stop just then, and found draining begun
+		d.set(true)
 	}
 }
 
