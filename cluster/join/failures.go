@@ -2,10 +2,10 @@ package join
 
 import (
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
+	"tollgate/cluster/peer"
 	"tollgate/config/unit"
 )
 
@@ -37,7 +37,7 @@ func (f *failures) refuses(addr net.Addr) (time.Duration, bool) {
 	now := f.clock.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	w, ok := f.seen[hostOf(addr)]
+	w, ok := f.seen[peer.HostOf(addr)]
 	if !ok || w.count < failuresAllowed {
 		return 0, false
 	}
@@ -51,7 +51,7 @@ func (f *failures) add(addr net.Addr) {
 	now := f.clock.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	host := hostOf(addr)
+	host := peer.HostOf(addr)
 	w, ok := f.seen[host]
 	if !ok || now.Sub(w.since) >= failuresWindow {
 		f.makeRoom(now)
@@ -78,26 +78,4 @@ func (f *failures) makeRoom(now time.Time) {
 	if len(f.seen) >= addressesKept {
 		delete(f.seen, oldest)
 	}
-}
-
-// hostOf is whom an address stands for: of IPv6 the network, since a host can
-// take any address in it.
-func hostOf(addr net.Addr) string {
-	if addr == nil {
-		return ""
-	}
-	host, _, err := net.SplitHostPort(addr.String())
-	if err != nil {
-		return addr.String()
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return host
-	}
-	if ip = ip.Unmap(); ip.Is6() {
-		if p, err := ip.WithZone("").Prefix(64); err == nil {
-			return p.String()
-		}
-	}
-	return ip.String()
 }

@@ -43,6 +43,7 @@ type Deps struct {
 type Server struct {
 	Deps
 	failures failures
+	refusals *peer.RefusalLog
 }
 
 // NewServer makes a server.
@@ -53,7 +54,10 @@ func NewServer(d Deps) *Server {
 	if d.Clock == nil {
 		d.Clock = unit.SystemClock{}
 	}
-	return &Server{Deps: d, failures: failures{clock: d.Clock, seen: map[string]*failureWindow{}}}
+	return &Server{
+		Deps: d, failures: failures{clock: d.Clock, seen: map[string]*failureWindow{}},
+		refusals: peer.NewRefusalLog(d.Logger, d.Clock),
+	}
 }
 
 // Serve answers one join connection and closes it.
@@ -88,13 +92,32 @@ func (s *Server) serve(ctx context.Context, conn *tls.Conn) error {
 	}
 	got, refusal := s.answer(ctx, &a, conn.RemoteAddr(), session)
 	if refusal != nil {
-		_, id := a.subject()
-		s.Logger.Warn("join refused", "remote", conn.RemoteAddr().String(), "op", a.Op, "node", id,
-			"token", a.TokenID, "code", string(refusal.Code), "reason", refusal.Message)
+		s.tell(&a, refusal, conn.RemoteAddr())
 		got = &answer{Refused: refusal}
 	}
 	got.Version = wireVersion
 	return writeMessage(conn, got)
+}
+
+// tell logs a refusal. What an address may cause without end is logged once a
+// minute, and what it says of itself only as far as names go.
+func (s *Server) tell(a *ask, r *Refusal, from net.Addr) {
+	_, id := a.subject()
+	attrs := []any{"remote", from.String(), "op", clipped(a.Op), "node", clipped(id), "token", clipped(a.TokenID), "error", r.Message}
+	if blamed(r) {
+		s.Logger.Warn("join refused", append(attrs, "reason", string(r.Code))...)
+		return
+	}
+	s.refusals.Warn("join refused", peer.HostOf(from), peer.Reason(r.Code), attrs...)
+}
+
+// clipped keeps a stranger's words out of the log beyond the length of an id.
+func clipped(text string) string {
+	const most = 64
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
 }
 
 // answer decides. Of a question that is not proven it reads no more than what
@@ -108,7 +131,7 @@ func (s *Server) answer(ctx context.Context, a *ask, from net.Addr, session []by
 		return &answer{Whoami: &me}, nil
 	}
 	if left, no := s.failures.refuses(from); no {
-		return nil, refuse(CodeTooMany, "too many failed attempts from %s: try again in %d seconds", hostOf(from), int(left.Seconds())+1)
+		return nil, refuse(CodeTooMany, "too many failed attempts from %s: try again in %d seconds", peer.HostOf(from), int(left.Seconds())+1)
 	}
 	key, refusal := s.key(ctx, a)
 	if refusal == nil && !hmac.Equal(a.Proof, a.prove(key, session)) {
@@ -134,13 +157,17 @@ func (s *Server) answer(ctx context.Context, a *ask, from net.Addr, session []by
 // blame counts what looks like guessing, and what costs the cluster a commit and
 // can never come to anything: the tries of who has but a token that is over.
 func (s *Server) blame(r *Refusal, from net.Addr) {
-	if r == nil {
-		return
-	}
-	switch r.Code {
-	case CodeProof, Code(members.CodeTokenUnknown), Code(members.CodeTokenUsed), Code(members.CodeTokenExpired), Code(members.CodeTokenRevoked):
+	if r != nil && blamed(r) {
 		s.failures.add(from)
 	}
+}
+
+func blamed(r *Refusal) bool {
+	switch r.Code {
+	case CodeProof, Code(members.CodeTokenUnknown), Code(members.CodeTokenUsed), Code(members.CodeTokenExpired), Code(members.CodeTokenRevoked):
+		return true
+	}
+	return false
 }
 
 func (s *Server) wrongProof(a *ask) *Refusal {
@@ -166,7 +193,7 @@ func (s *Server) key(ctx context.Context, a *ask) ([]byte, *Refusal) {
 	if !ok {
 		// It may have been made on another node a moment ago.
 		if _, err := s.Index(ctx); err != nil {
-			return nil, s.noQuorum(err)
+			return nil, noQuorum(err)
 		}
 		if t, ok = s.State().Token(a.TokenID); !ok {
 			return nil, refused(s.State().CheckToken(a.TokenID, "", s.Clock.Now()))
@@ -187,8 +214,7 @@ func (s *Server) ready() (*members.State, *Refusal) {
 	return nil, refuse(CodeForming, "the cluster is being formed: try again in a moment")
 }
 
-func (s *Server) noQuorum(err error) *Refusal {
-	s.Logger.Warn("join waits for the cluster", "error", err)
+func noQuorum(err error) *Refusal {
 	return refuse(CodeNoQuorum, "the cluster cannot agree at the moment (%v): try again when a majority of its voters runs", err)
 }
 
@@ -204,7 +230,7 @@ func (s *Server) admit(ctx context.Context, a *ask, from net.Addr) (*Welcome, *R
 	}
 	index, err := s.Index(ctx)
 	if err != nil {
-		return nil, s.noQuorum(err)
+		return nil, noQuorum(err)
 	}
 	state := s.State()
 	node := *a.Node
@@ -236,7 +262,7 @@ func (s *Server) admit(ctx context.Context, a *ask, from net.Addr) (*Welcome, *R
 	}
 	result, err := s.Submit(ctx, c)
 	if err != nil {
-		return nil, s.noQuorum(err)
+		return nil, noQuorum(err)
 	}
 	if result.Refused != "" {
 		return nil, refused(result)

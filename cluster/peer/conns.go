@@ -132,7 +132,7 @@ func (p *Port) Recheck() {
 			answers[c.node] = refused
 			if refused != nil {
 				p.m.refusals.WithLabelValues(string(refused.Reason)).Inc()
-				p.talk.warn("node cut off", c.node, refused.Reason, "node", c.node, "error", refused)
+				p.talk.Warn("node cut off", c.node, refused.Reason, "node", c.node, "error", refused)
 			}
 		}
 		if refused != nil {

@@ -55,10 +55,10 @@ func (p *Port) dial(ctx context.Context, k kind, node, addr string) (*conn, erro
 	switch {
 	case errors.As(err, &refused) && refused.Reason == ReasonNotServing: // it is starting
 	case errors.As(err, &refused):
-		p.talk.warn("connection to node refused", addr, refused.Reason, "node", node, "addr", addr, "error", refused)
+		p.talk.Warn("connection to node refused", addr, refused.Reason, "node", node, "addr", addr, "error", refused)
 	case errors.As(err, &alert) && alert.Op == "remote error":
 		err = fmt.Errorf("it does not take this node's certificate, which ends %s: %w", id.Certificate.Leaf.NotAfter.UTC().Format(time.RFC3339), err)
-		p.talk.warn("connection to node refused", addr, reasonCertificate, "node", node, "addr", addr, "error", err)
+		p.talk.Warn("connection to node refused", addr, reasonCertificate, "node", node, "addr", addr, "error", err)
 	}
 	return nil, &dialError{fmt.Errorf("dial %s: %w", at, err)}
 }

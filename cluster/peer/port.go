@@ -73,7 +73,7 @@ type Port struct {
 	cfg       Config
 	log       *slog.Logger
 	m         *metrics
-	talk      *talk
+	talk      *RefusalLog
 	book      *Book
 	tcp       net.Listener
 	udp       *net.UDPConn
@@ -128,7 +128,7 @@ func Listen(cfg Config) (*Port, error) {
 		return nil, err
 	}
 	p := &Port{
-		cfg: cfg, log: cfg.Logger, m: m, talk: newTalk(cfg.Logger, cfg.Clock), book: cfg.Book,
+		cfg: cfg, log: cfg.Logger, m: m, talk: NewRefusalLog(cfg.Logger, cfg.Clock), book: cfg.Book,
 		tcp: tcp, udp: udp, advertise: advertise, ephemeral: cert,
 		unjoined: &identity{server: unjoinedConfig(cert, cfg.Clock), join: joinConfig(cert, cfg.Clock)},
 		conns:    newConns(m),

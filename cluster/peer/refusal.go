@@ -83,9 +83,9 @@ const (
 	maxTalkers = 1024
 )
 
-// talk logs refusals once a minute for each address and reason. A stranger that
+// RefusalLog logs refusals once a minute for each address and reason. A stranger that
 // knocks a thousand times a second must not fill the disk.
-type talk struct {
+type RefusalLog struct {
 	log   *slog.Logger
 	clock unit.Clock
 
@@ -103,13 +103,14 @@ type silence struct {
 	missed int
 }
 
-func newTalk(log *slog.Logger, clock unit.Clock) *talk {
-	return &talk{log: log, clock: clock, said: map[talker]*silence{}}
+// NewRefusalLog makes a log that has said nothing yet.
+func NewRefusalLog(log *slog.Logger, clock unit.Clock) *RefusalLog {
+	return &RefusalLog{log: log, clock: clock, said: map[talker]*silence{}}
 }
 
-// warn logs a line unless who had one for the same reason in the last minute;
+// Warn logs a line unless who had one for the same reason in the last minute;
 // the next line then says how many were left out.
-func (t *talk) warn(msg, who string, reason Reason, attrs ...any) {
+func (t *RefusalLog) Warn(msg, who string, reason Reason, attrs ...any) {
 	now := t.clock.Now()
 	t.mu.Lock()
 	k := talker{who, reason}
@@ -138,7 +139,7 @@ func (t *talk) warn(msg, who string, reason Reason, attrs ...any) {
 
 // makeRoom drops the addresses whose minute is over, and all when none is: a
 // flood from many addresses may repeat itself, but not use up memory.
-func (t *talk) makeRoom(now time.Time) {
+func (t *RefusalLog) makeRoom(now time.Time) {
 	for k, s := range t.said {
 		if now.After(s.until) {
 			delete(t.said, k)

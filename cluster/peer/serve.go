@@ -58,7 +58,7 @@ func (p *Port) accept(ctx context.Context, wg *sync.WaitGroup) error {
 			}
 			// Out of descriptors, most likely: others will close theirs.
 			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
-			p.talk.warn("cluster port cannot accept", "", reasonTooMany, "error", err)
+			p.talk.Warn("cluster port cannot accept", "", reasonTooMany, "error", err)
 			select {
 			case <-ctx.Done():
 				return nil
@@ -67,7 +67,7 @@ func (p *Port) accept(ctx context.Context, wg *sync.WaitGroup) error {
 			continue
 		}
 		wait = 0
-		host := hostOf(raw.RemoteAddr())
+		host := HostOf(raw.RemoteAddr())
 		if !p.pending.enter(host) {
 			p.refuse(raw, host, reasonTooMany, "too many connections that have not proven who they are")
 			_ = raw.Close()
@@ -234,7 +234,7 @@ func (p *Port) refuse(raw net.Conn, host string, reason Reason, text string) {
 		p.log.Debug("connection refused", "from", raw.RemoteAddr(), "reason", string(reason), "error", text)
 		return
 	}
-	p.talk.warn("connection refused", host, reason, "from", raw.RemoteAddr(), "error", text)
+	p.talk.Warn("connection refused", host, reason, "from", raw.RemoteAddr(), "error", text)
 }
 
 // refuseNode tells a proven node why it is refused, in the words that are logged.
@@ -243,7 +243,7 @@ func (p *Port) refuseNode(t *tls.Conn, raw net.Conn, node string, refused *Refus
 	if refused.Reason == ReasonNotServing {
 		p.log.Debug("node refused", "node", node, "from", raw.RemoteAddr(), "reason", string(refused.Reason), "error", refused)
 	} else {
-		p.talk.warn("node refused", node, refused.Reason, "node", node, "from", raw.RemoteAddr(), "error", refused)
+		p.talk.Warn("node refused", node, refused.Reason, "node", node, "from", raw.RemoteAddr(), "error", refused)
 	}
 	_ = writeStatus(t, refused)
 	linger(raw)
@@ -279,11 +279,4 @@ func stranger(err error) (Reason, string) {
 		return reasonCertificate, err.Error()
 	}
 	return reasonHandshake, err.Error()
-}
-
-func hostOf(a net.Addr) string {
-	if t, ok := a.(*net.TCPAddr); ok {
-		return t.IP.String()
-	}
-	return a.String()
 }
