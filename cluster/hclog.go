@@ -39,7 +39,7 @@ var levels = map[string]slog.Level{
 	"failed to pipeline appendEntries":                  slog.LevelWarn,
 	"failed to make requestVote RPC":                    slog.LevelWarn,
 	"failed to flush response":                          slog.LevelWarn,
-	"failed to decode incoming command":                 slog.LevelWarn,
+	"failed to decode incoming command":                 slog.LevelDebug, // a connection that its other side has closed
 	"failed to accept connection":                       slog.LevelDebug, // the port has closed: a node that stops
 	"peer has newer term, stopping replication":         slog.LevelDebug, // another leads: the ordinary end of a term
 	"failed to send snapshot to":                        slog.LevelWarn,

@@ -90,9 +90,12 @@ func Parse(name string, data []byte, env Env, read ReadFile) (*Loaded, error) {
 }
 
 // Hash is over the JSON form, whose maps are sorted, so it does not depend on
-// the order or the comments of the file.
+// the order or the comments of the file. The master key is no part of it: it
+// comes with the file or beside it, and is compared by itself.
 func Hash(c *model.Config) (string, error) {
-	b, err := json.Marshal(c)
+	content := *c
+	content.General.MasterKeyHash = ""
+	b, err := json.Marshal(&content)
 	if err != nil {
 		return "", fmt.Errorf("hash config: %w", err)
 	}

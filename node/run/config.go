@@ -15,49 +15,103 @@ import (
 	"tollgate/proxy/provider/registry"
 )
 
-// proposedFile remembers the hash of the file that this node proposed last, so
-// that an old file on one node does not undo a newer config of the cluster.
+// proposedFile remembers what this node proposed last, so that an old file or
+// variable on one node does not undo a newer config of the cluster.
 const proposedFile = "config.proposed"
 
-// proposeConfig makes the file the cluster's config when its content differs
-// from what this node proposed last, or when the cluster has none.
+// proposed is what this node has said so far: the hash of its file and that of
+// the master key it was given. "" stands for what it never said.
+type proposed struct{ file, master string }
+
+// proposeConfig makes what this node says the cluster's config as far as that
+// is news: the file and the master key count when they differ from what this
+// node said last, or when the cluster has no config.
 func (n *node) proposeConfig(ctx context.Context) error {
 	active := n.store.State().ActiveConfig()
-	if n.place.joined && active != nil {
-		return n.noteConfig(active)
+	last, err := n.lastProposed()
+	if err != nil {
+		return err
 	}
-	if n.o.ConfigFile == "" && active != nil {
-		return n.keepConfig(ctx, active)
+	given, err := n.givenMaster(active != nil)
+	if err != nil {
+		return err
+	}
+	if active == nil {
+		c, err := n.ownCandidate(given)
+		if err != nil {
+			return err
+		}
+		if _, _, err := n.applyConfig(ctx, c, "node "+n.o.Name); err != nil {
+			return err
+		}
+		return n.rememberProposed(proposed{c.hash, given})
+	}
+	says := proposed{last.file, given}
+	if given == "" {
+		says.master = last.master
+	}
+	news := given != "" && given != last.master && !n.place.joined
+	master := active.Config.General.MasterKeyHash
+	switch {
+	case news:
+		master = given
+	case given != "" && given != master:
+		n.log.Warn("LITELLM_MASTER_KEY of this node is not the cluster's: the cluster's counts")
+	}
+	if n.o.ConfigFile == "" {
+		if err := n.changeMaster(ctx, active, master); err != nil {
+			return err
+		}
+		return n.rememberProposed(says)
+	}
+	c, err := n.ownCandidate(master)
+	if err != nil {
+		return err
+	}
+	says.file = c.hash
+	switch {
+	case c.hash != last.file && !n.place.joined:
+		if _, _, err := n.applyConfig(ctx, c, "node "+n.o.Name); err != nil {
+			return err
+		}
+	default: // a file says nothing new; a node that has just joined says nothing yet
+		n.warnDrift(active, c)
+		if err := n.changeMaster(ctx, active, master); err != nil {
+			return err
+		}
+	}
+	return n.rememberProposed(says)
+}
+
+// givenMaster is the hash of the master key that this node was given, or keeps
+// because it once made it. Without either it makes one where the cluster has
+// none; else it is "": the key came with the config, and only its hash is known.
+func (n *node) givenMaster(has bool) (string, error) {
+	if n.loaded.MasterKey == "" && has {
+		if _, err := os.Stat(n.o.path(masterKeyFile)); errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		}
 	}
 	key, path, err := masterKey(n.o, n.loaded.MasterKey)
 	if err != nil {
-		return err
+		return "", err
 	}
 	n.master = key
 	if path != "" {
 		n.log.Warn("no master key was given: the node uses its own", "file", path)
 	}
-	c, err := n.ownCandidate(auth.Hash([]byte(key)))
-	if err != nil {
-		return err
-	}
-	last, err := n.lastProposed()
-	if err != nil {
-		return err
-	}
-	m := mark(c.hash, c.cfg.General.MasterKeyHash)
-	if active != nil && last == m {
-		n.warnDrift(active, c)
+	return auth.Hash([]byte(key)), nil
+}
+
+// changeMaster replaces the master key and leaves the rest of the config as it is.
+func (n *node) changeMaster(ctx context.Context, active *model.ConfigVersion, master string) error {
+	if master == active.Config.General.MasterKeyHash {
 		return nil
 	}
-	err = n.insist(ctx, "propose its config", func() error {
-		_, _, err := n.applyConfig(ctx, c, "node "+n.o.Name)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return n.rememberProposed(m)
+	kept := active.Config
+	kept.General.MasterKeyHash = master
+	_, err := n.submitConfig(ctx, active, active.Hash, &kept, "master key of "+n.o.Name, "node "+n.o.Name)
+	return err
 }
 
 // ownCandidate is the file as it was read at the start.
@@ -74,69 +128,12 @@ func (n *node) ownCandidate(masterHash string) (*candidate, error) {
 	return &candidate{cfg: cfg, hash: hash, source: n.o.ConfigFile}, nil
 }
 
-// noteConfig is the first start of a node that has joined: the cluster's config
-// counts, and its own file only from the next time that it is changed.
-func (n *node) noteConfig(active *model.ConfigVersion) error {
-	hash := active.Config.General.MasterKeyHash
-	if given := n.loaded.MasterKey; given != "" {
-		n.master = given
-		if hash = auth.Hash([]byte(given)); hash != active.Config.General.MasterKeyHash {
-			n.log.Warn("LITELLM_MASTER_KEY of this node is not the cluster's: the cluster's counts")
-		}
-	}
-	if n.o.ConfigFile == "" {
-		return nil
-	}
-	c, err := n.ownCandidate(hash)
-	if err != nil {
-		return err
-	}
-	n.warnDrift(active, c)
-	return n.rememberProposed(mark(c.hash, hash))
-}
-
 // warnDrift tells that the file and the cluster say different things.
 func (n *node) warnDrift(active *model.ConfigVersion, c *candidate) {
 	if c.hash != active.Hash {
 		n.log.Warn("this node's config file is not what the cluster runs: see `tollgate config diff`; `tollgate config apply` makes it so",
 			"file", n.o.ConfigFile, "file_hash", short(c.hash), "cluster_hash", short(active.Hash), "cluster_version", active.Number)
 	}
-}
-
-// keepConfig starts without a file on a directory that has a config: no file
-// says nothing about it, so what was applied stays. Only a master key that has
-// changed in the environment is proposed.
-func (n *node) keepConfig(ctx context.Context, active *model.ConfigVersion) error {
-	given := n.loaded.MasterKey
-	if given == "" {
-		if _, err := os.Stat(n.o.path(masterKeyFile)); errors.Is(err, fs.ErrNotExist) {
-			return nil // it came with the config, and only its hash is known
-		}
-	}
-	key, _, err := masterKey(n.o, given)
-	if err != nil {
-		return err
-	}
-	n.master = key
-	hash := auth.Hash([]byte(key))
-	last, err := n.lastProposed()
-	if err != nil {
-		return err
-	}
-	m := mark("-", hash)
-	if hash == active.Config.General.MasterKeyHash || last == m {
-		return nil // the cluster's, or a former one that was replaced elsewhere since
-	}
-	kept := active.Config
-	kept.General.MasterKeyHash = hash
-	err = n.insist(ctx, "propose its master key", func() error {
-		_, err := n.submitConfig(ctx, active, active.Hash, &kept, "master key of "+n.o.Name, "node "+n.o.Name)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return n.rememberProposed(m)
 }
 
 // submitConfig makes cfg, its secrets sealed, the version after active.

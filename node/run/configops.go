@@ -21,6 +21,7 @@ type candidate struct {
 	cfg    *model.Config
 	hash   string
 	source string // for people: the file's name
+	master string // hash of the master key that came with it, "" when none did
 }
 
 // ownFile is the path of this node's config, or a fault that says there is none.
@@ -68,10 +69,19 @@ func (n *node) candidate(text []byte, vars map[string]string) (*candidate, error
 	if active := n.store.State().ActiveConfig(); active != nil {
 		cfg.General.MasterKeyHash = active.Config.General.MasterKeyHash
 	}
-	if loaded.MasterKey != "" {
-		cfg.General.MasterKeyHash = auth.Hash([]byte(loaded.MasterKey))
+	c := &candidate{cfg: cfg, hash: hash, source: source}
+	if loaded.MasterKey == "" {
+		return c, nil
 	}
-	return &candidate{cfg: cfg, hash: hash, source: source}, nil
+	c.master = auth.Hash([]byte(loaded.MasterKey))
+	last, err := n.lastProposed()
+	if err != nil {
+		return nil, err
+	}
+	if c.master != last.master { // else it says what it said before
+		cfg.General.MasterKeyHash = c.master
+	}
+	return c, nil
 }
 
 // same reports whether the cluster runs just this.
@@ -79,23 +89,40 @@ func (c *candidate) same(active *model.ConfigVersion) bool {
 	return active != nil && active.Hash == c.hash && active.Config.General.MasterKeyHash == c.cfg.General.MasterKeyHash
 }
 
-// mark is what proposedFile holds of a config.
-func mark(hash, masterHash string) string { return hash + " " + masterHash }
-
-// lastProposed is the mark of the config that this node proposed last.
-func (n *node) lastProposed() (string, error) {
-	last, err := os.ReadFile(n.o.path(proposedFile))
+// lastProposed is what this node said last.
+func (n *node) lastProposed() (proposed, error) {
+	text, err := os.ReadFile(n.o.path(proposedFile))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("read the hash of the last proposed config: %w", err)
+		return proposed{}, fmt.Errorf("read the hash of the last proposed config: %w", err)
 	}
-	return strings.TrimSpace(string(last)), nil
+	fileHash, master, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	return proposed{strings.TrimPrefix(fileHash, "-"), strings.TrimPrefix(master, "-")}, nil
 }
 
-func (n *node) rememberProposed(mark string) error {
-	if err := os.WriteFile(n.o.path(proposedFile), []byte(mark+"\n"), 0o600); err != nil {
+func (n *node) rememberProposed(p proposed) error {
+	or := func(s string) string {
+		if s == "" {
+			return "-"
+		}
+		return s
+	}
+	if err := os.WriteFile(n.o.path(proposedFile), []byte(or(p.file)+" "+or(p.master)+"\n"), 0o600); err != nil {
 		return fmt.Errorf("remember the proposed config: %w", err)
 	}
 	return nil
+}
+
+// rememberFile remembers that this node's file has been proposed, and the
+// master key where the file or the environment gives one.
+func (n *node) rememberFile(c *candidate) error {
+	p, err := n.lastProposed()
+	if err != nil {
+		return err
+	}
+	if p.file = c.hash; c.master != "" {
+		p.master = c.master
+	}
+	return n.rememberProposed(p)
 }
 
 // Config is the active version, secrets masked.
@@ -203,7 +230,7 @@ func (op *operations) ConfigApply(ctx context.Context, text []byte, env map[stri
 		return clusterapi.ConfigInfo{}, false, err
 	}
 	if text == nil {
-		if err := op.n.rememberProposed(mark(c.hash, v.Config.General.MasterKeyHash)); err != nil {
+		if err := op.n.rememberFile(c); err != nil {
 			return clusterapi.ConfigInfo{}, changed, err
 		}
 	}
@@ -247,9 +274,8 @@ func (n *node) reload(ctx context.Context) {
 		n.log.Error("config not reloaded, the running one stays", "problem", err.Error())
 		return
 	}
-	m := mark(c.hash, c.cfg.General.MasterKeyHash)
 	last, err := n.lastProposed()
-	if err == nil && last == m {
+	if err == nil && last.file == c.hash && (c.master == "" || c.master == last.master) {
 		n.log.Info("config not reloaded: the file says what it said before", "file", n.o.ConfigFile)
 		return
 	}
@@ -257,7 +283,7 @@ func (n *node) reload(ctx context.Context) {
 		_, _, err = n.applyConfig(ctx, c, "node "+n.o.Name)
 	}
 	if err == nil {
-		err = n.rememberProposed(m)
+		err = n.rememberFile(c)
 	}
 	if err != nil {
 		n.log.Error("config not reloaded, the running one stays", "problem", err.Error())

@@ -37,7 +37,7 @@ func (n *node) openFront() error {
 		return query.UserColumn(n.store.State().Routing.Config.Tollgate.UserColumn)
 	})
 	management, err := admin.New(admin.Deps{
-		State: n.store, Mutate: n.cluster.Mutate, Unavailable: unavailable, Revoked: n.cluster.Spread, Consistent: n.consistent,
+		State: n.store, Mutate: n.cluster.Mutate, Unavailable: n.unavailable, Revoked: n.cluster.Spread, Consistent: n.consistent,
 		SealAnswer:     func(entity, plain string) (string, error) { return n.box.Seal(entity, "answer", plain) },
 		OpenAnswer:     func(entity, sealed string) (string, error) { return n.box.Open(entity, "answer", sealed) },
 		Spend:          spend{Query: books, ledger: n.ledger, bank: n.bank, account: n.account},
@@ -48,7 +48,7 @@ func (n *node) openFront() error {
 		return err
 	}
 	operate, err := clusterapi.New(clusterapi.Deps{
-		Cluster: &operations{n}, State: n.store, Unavailable: unavailable, Logger: n.log, Clock: n.clock,
+		Cluster: &operations{n}, State: n.store, Unavailable: n.unavailable, Logger: n.log, Clock: n.clock,
 	})
 	if err != nil {
 		return err

@@ -278,7 +278,7 @@ func (op *operations) Forget(ctx context.Context, node string) error {
 	case m.ID == n.identity.NodeID:
 		return &clusterapi.Fault{Status: 409, Code: "self", Message: "A node cannot forget itself: use `tollgate leave`, or forget it through another node."}
 	case n.place.alive(m.ID):
-		return &clusterapi.Fault{Status: 409, Code: "alive", Message: fmt.Sprintf("%s is alive: let it go in order with `tollgate leave --addr http://%s`.", m.Name, m.API)}
+		return &clusterapi.Fault{Status: 409, Code: "alive", Message: fmt.Sprintf("%s seems to be alive: let it go in order with `tollgate leave --addr http://%s`. If it has just been killed, try again in ten seconds.", m.Name, m.API)}
 	}
 	if err := op.change(ctx, &members.Command{Op: members.OpRemove, ID: m.ID, Why: "forgotten"}); err != nil {
 		return err
