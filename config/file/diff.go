@@ -127,16 +127,13 @@ func shown(v any, name string) string {
 	case name == "environment_variables" || name == "credentials" || hides(name):
 		return mask
 	}
-	switch t := v.(type) {
-	case map[string]any:
-		return text(masked(clone(t), name))
-	case string:
-		return t
+	if s, ok := v.(string); ok {
+		return s
 	}
-	return text(v)
+	return text(masked(clone(v), name)) // lists too: their entries have names
 }
 
-func clone(v map[string]any) any {
+func clone(v any) any {
 	raw := text(v)
 	var out any
 	if err := json.Unmarshal([]byte(raw), &out); err != nil {

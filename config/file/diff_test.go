@@ -57,6 +57,27 @@ environment_variables: {A: two-secret, B: same-secret}
 	require.Empty(t, same)
 }
 
+// Sections that this release does not read are kept and compared as well; lists
+// of objects among them.
+func TestDiffHidesSecretsInsideLists(t *testing.T) {
+	old := parsed(t, `
+guardrails:
+  - guardrail_name: g
+    litellm_params: {mode: pre_call, api_key: hide-me-old}
+`)
+	next := parsed(t, `
+guardrails:
+  - guardrail_name: g
+    litellm_params: {mode: post_call, api_key: hide-me-new}
+`)
+	got, err := file.Diff(old, next)
+	require.NoError(t, err)
+	raw, err := json.Marshal(got)
+	require.NoError(t, err)
+	require.Contains(t, string(raw), "post_call")
+	require.NotContains(t, string(raw), "hide-me")
+}
+
 func TestMaskedShowsNoSecretOfAnySection(t *testing.T) {
 	cfg := parsed(t, `
 model_list:
