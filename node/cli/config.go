@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tollgate/config/file"
+	"tollgate/proxy/server"
 )
 
 func newConfig() *cobra.Command {
@@ -62,10 +63,14 @@ func newShow() *cobra.Command {
 			}
 			enc := json.NewEncoder(cmd.OutOrStdout())
 			enc.SetIndent("", "  ")
-			if err := enc.Encode(masked(loaded.Config)); err != nil || !effective {
+			shown, err := file.Masked(loaded.Config)
+			if err != nil {
+				return fmt.Errorf("show the config: %w", err)
+			}
+			if err := enc.Encode(shown); err != nil || !effective {
 				return err
 			}
-			return enc.Encode(map[string]any{"limits_that_nobody_set": effectiveLimits(loaded.Config)})
+			return enc.Encode(map[string]any{"limits_that_nobody_set": server.Bounds(loaded.Config)})
 		},
 	}
 	addClientFlags(cmd)

@@ -62,6 +62,23 @@ func TestShowPrintsTheConfigAsANodeReadsItWithoutSecrets(t *testing.T) {
 	}
 }
 
+// What is secret does not follow from a field's own name alone.
+func TestShowHidesWhatStandsUnderASecretName(t *testing.T) {
+	dir := bare(t)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(`model_list:
+  - model_name: v
+    litellm_params: {model: vertex_ai/x, vertex_credentials: {private: hide-me, kind: hide-me}}
+environment_variables: {ANY: hide-me}
+credential_list:
+  - credential_name: c
+    credential_values: {api_base: "https://hide-me", user: hide-me}
+`), 0o600))
+	out, said, status := command(t, "config", "show", "config.yaml")
+	require.Zero(t, status, said)
+	require.Contains(t, out, "vertex_ai/x")
+	require.NotContains(t, out, "hide-me")
+}
+
 func TestValidateReportsEveryFaultWithItsLine(t *testing.T) {
 	path := filepath.Join(repository(t), "node/cli/testdata/validate.golden")
 	dir := bare(t)
