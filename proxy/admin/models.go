@@ -212,10 +212,14 @@ func stringParam(p model.Params, name string) string {
 	return ""
 }
 
-// seal seals the secrets of a deployment's new parameters.
+// seal seals the secrets of a deployment's new parameters, in these maps.
 func (c *call) seal(id string, p, info model.Params) *refusal.Refusal {
 	if c.a.SealDeployment != nil {
-		if err := c.a.SealDeployment(&model.Deployment{ID: id, Params: p, Info: info}); err != nil {
+		d := &model.Deployment{ID: id, Params: maps.Clone(p), Info: maps.Clone(info)}
+		err := c.a.SealDeployment(d)
+		replace(p, d.Params) // whether it was done in the maps given or in others
+		replace(info, d.Info)
+		if err != nil {
 			c.a.Logger.Error("deployment not sealed", "deployment", id, "error", err)
 			return refusal.Unavailable("secrets_unavailable", "The deployment's secrets could not be sealed; nothing was changed.", 5*time.Second)
 		}
@@ -227,6 +231,12 @@ func (c *call) seal(id string, p, info model.Params) *refusal.Refusal {
 		}
 	}
 	return nil
+}
+
+// replace makes a map hold what another holds.
+func replace(p, with model.Params) {
+	clear(p)
+	maps.Copy(p, with)
 }
 
 func modelNew(c *call) *refusal.Refusal {

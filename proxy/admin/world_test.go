@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -125,6 +126,7 @@ func newWorld(t testing.TB, cfg *model.Config) *world {
 		Consistent: w.consistent, SealAnswer: answerBox(t).seal, OpenAnswer: answerBox(t).open,
 		Spend: books{query.NewEmbedded(l, nil), w},
 		SealDeployment: func(d *model.Deployment) error {
+			d.Params = maps.Clone(d.Params) // as one that resolves references does
 			for name := range d.Params {
 				if name == "api_key" {
 					d.Params[name] = json.RawMessage(`"sealed:v1:abc"`)
