@@ -57,6 +57,11 @@ func (t *Token) Text() (string, error) {
 	return tokenPrefix + encoding().EncodeToString(raw), nil
 }
 
+// Invites reports whether the token is of the cluster whose certificate this is.
+func (t *Token) Invites(id *Identity) bool {
+	return t.Fingerprint == sha256.Sum256(id.authority.Raw)
+}
+
 // String hides the secret.
 func (t Token) String() string { return tokenPrefix + "…" + t.ID }
 

@@ -68,6 +68,9 @@ func (n *node) Ready() error {
 	if err := n.place.lonely(); err != nil {
 		return err
 	}
+	if allowed := n.store.State().Routing.Config.Tollgate.StaleAfter; allowed > 0 && n.cluster.Staleness() > time.Duration(allowed*float64(time.Second)) {
+		return errors.New("no leader has been heard of for longer than stale_after allows")
+	}
 	return n.ledger.Healthy()
 }
 

@@ -56,7 +56,7 @@ func (n *node) openFront() error {
 	n.figures.Store(&figures{n.calls, n.ledger})
 	n.server = server.New(server.Deps{
 		State: n.store, MasterHash: n.masterHash, Calls: n.calls, Management: management, More: []server.Management{operate}, Readiness: n,
-		CatchUp: n.cluster.CatchUp, Notice: n.notice,
+		CatchUp: n.cluster.CatchUp, Staleness: n.cluster.Staleness, Notice: n.notice,
 		Gatherer: n.metrics, Clock: n.clock, Logger: n.log, Version: n.o.Version,
 	})
 	return nil

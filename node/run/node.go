@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tollgate/cluster"
+	"tollgate/cluster/gossip"
 	"tollgate/cluster/peer"
 	"tollgate/config/file"
 	"tollgate/config/model"
@@ -88,6 +89,9 @@ func Serve(ctx context.Context, o Options) error {
 		return err
 	}
 	defer n.closeIdentity()
+	if err := gossip.InstallLibraryMetrics(n.metrics); err != nil {
+		n.log.Warn("the figures of raft and memberlist are not shown", "error", err)
+	}
 	if err := n.openPort(); err != nil {
 		return err
 	}

@@ -25,7 +25,10 @@ func (p *place) run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	pool, err := p.openGossip()
+	pool, err := p.openGossip(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("open gossip: %w", err)
 	}
@@ -45,9 +48,9 @@ func (p *place) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-func (p *place) openGossip() (*gossip.Pool, error) {
+func (p *place) openGossip(ctx context.Context) (*gossip.Pool, error) {
 	n := p.n
-	raw, primary, err := p.files.Keys()
+	raw, primary, err := p.gossipKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -75,6 +78,29 @@ func (p *place) openGossip() (*gossip.Pool, error) {
 	pool.OnChange(p.met)
 	p.pool.Store(pool)
 	return pool, nil
+}
+
+// gossipKeys are those that the node has kept. Were they lost, the state has
+// them: raft finds the others without gossip.
+func (p *place) gossipKeys(ctx context.Context) (keys []join.RawKey, primary string, err error) {
+	keys, primary, err = p.files.Keys()
+	if err != nil || len(keys) > 0 {
+		return keys, primary, err
+	}
+	p.n.log.Warn("the node has lost its gossip keys: waiting for the state, which has them")
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for {
+		o := p.opened.Load()
+		if s := o.cluster.Membership(); len(s.Keys) > 0 && o.box.Ready() {
+			return join.OpenKeys(s, o.box)
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return nil, "", ctx.Err()
+		}
+	}
 }
 
 // members is gossip's view of the cluster.

@@ -236,13 +236,25 @@ func (n *node) enter(ctx context.Context) error {
 	case n.o.Expect > 1:
 		return p.form(ctx)
 	}
+	if was, err := os.ReadFile(n.o.path(leftFile)); err == nil {
+		return fmt.Errorf("data directory %s: this node has left cluster %s: join one with `tollgate join`, or remove %s to start a new cluster",
+			n.o.DataDir, strings.TrimSpace(string(was)), n.o.path(leftFile))
+	}
 	p.founder = true
 	return nil
 }
 
+// leftFile marks the directory of a node that has left: a service manager that
+// starts it again must not make it the first node of a cluster that nobody wants.
+const leftFile = "left"
+
 // restart takes up the place that the directory tells of.
 func (p *place) restart(ctx context.Context, id *join.Identity) error {
 	n := p.n
+	if token, err := join.ParseToken(n.o.Token); err == nil && !token.Invites(id) {
+		return fmt.Errorf("data directory %s: it holds a node of cluster %s, and the token is of another cluster: name another directory, or let this node leave its cluster first",
+			n.o.DataDir, n.identity.ClusterID)
+	}
 	if len(n.o.Join) > 0 {
 		n.log.Info("the data directory holds a node already: it restarts and joins nothing", "cluster", n.identity.ClusterID)
 	}
@@ -392,6 +404,9 @@ func (p *place) accept(w *join.Welcome) error {
 	for _, m := range w.Members {
 		n.port.Book().Set(m.ID, m.Addr)
 	}
+	if err := os.Remove(n.o.path(leftFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("unmark the data directory: %w", err)
+	}
 	p.joined, p.role, p.least = true, w.Node.Role, w.StateIndex
 	n.log.Info("joined", "cluster", w.ClusterID, "node", n.identity.NodeID, "role", string(p.role), "members", len(w.Members))
 	return p.identify(id, w.Generation)
@@ -534,6 +549,9 @@ func (p *place) refused(by string, r *peer.Refused) {
 // forgetCluster empties the directory of what belonged to the cluster that the
 // node has left: a later start is a new node. The ledger stays.
 func (p *place) forgetCluster() error {
+	if err := os.WriteFile(p.n.o.path(leftFile), []byte(p.n.identity.ClusterID+"\n"), 0o600); err != nil {
+		return fmt.Errorf("mark the directory of a node that has left: %w", err)
+	}
 	for _, name := range []string{"raft", join.Dir} {
 		if err := os.RemoveAll(p.n.o.path(name)); err != nil {
 			return fmt.Errorf("forget the cluster that was left: %w", err)

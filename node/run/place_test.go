@@ -205,6 +205,18 @@ func TestNodesComeBackAsWhatTheyWere(t *testing.T) {
 		b.begin()
 		b.says(serves)
 	})
+	t.Run("lost gossip keys come from the state", func(t *testing.T) {
+		require.NoError(t, b.end())
+		require.NoError(t, os.Remove(filepath.Join(b.o.DataDir, "cluster", "gossip.keys")))
+		b.begin()
+		b.says(serves)
+	})
+	t.Run("a lost list of members is asked for by the others", func(t *testing.T) {
+		require.NoError(t, b.end())
+		require.NoError(t, os.Remove(filepath.Join(b.o.DataDir, "cluster", "peers.json")))
+		b.begin()
+		b.says(serves)
+	})
 	t.Run("a member that has lost its log does not vote again under its id", func(t *testing.T) {
 		require.NoError(t, b.end())
 		require.NoError(t, os.RemoveAll(filepath.Join(b.o.DataDir, "raft")))

@@ -171,7 +171,7 @@ func (op *operations) FinishRotation(ctx context.Context) (clusterapi.Rotation, 
 // when all living nodes have followed.
 func (op *operations) RotateGossipKey(ctx context.Context, progress func(step string)) error {
 	n := op.n
-	key, err := join.NewGossipKey(n.box)
+	key, err := n.nextGossipKey()
 	if err != nil {
 		return err
 	}
@@ -191,6 +191,9 @@ func (op *operations) RotateGossipKey(ctx context.Context, progress func(step st
 		return err
 	}
 	for _, k := range old {
+		if k.ID == key.ID {
+			continue
+		}
 		progress("removing key " + k.ID)
 		if err := op.change(ctx, &members.Command{Op: members.OpKeyRemove, ID: k.ID}); err != nil {
 			return err
@@ -198,6 +201,16 @@ func (op *operations) RotateGossipKey(ctx context.Context, progress func(step st
 	}
 	progress("done: every node gossips with key " + key.ID)
 	return nil
+}
+
+// nextGossipKey is a fresh key, or the one that an attempt which broke off has
+// installed: each attempt with one of its own would fill the ring.
+func (n *node) nextGossipKey() (*members.GossipKey, error) {
+	s := n.cluster.Membership()
+	if last := len(s.Keys) - 1; last >= 0 && s.Keys[last].ID != s.Primary {
+		return &s.Keys[last], nil
+	}
+	return join.NewGossipKey(n.box)
 }
 
 // followWithin bounds how long a node may take to follow one step.

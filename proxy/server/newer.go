@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -14,6 +15,20 @@ import (
 // the caller who is faster than the log. So a refusal that newer state could
 // lift is not given before newer state has been asked for; and when nobody can
 // tell whether there is any, the fault is ours and never the caller's.
+
+// tooOld refuses calls where operators would rather have none than by a state
+// that may be older than they allow (stale_after). By default a node that has
+// lost its leader serves on.
+func (s *Server) tooOld(snap *state.Snapshot) *refusal.Refusal {
+	if snap.Routing == nil || s.Staleness == nil {
+		return nil
+	}
+	allowed := snap.Routing.Config.Tollgate.StaleAfter
+	if allowed <= 0 || s.Staleness() <= time.Duration(allowed*float64(time.Second)) {
+		return nil
+	}
+	return refusal.Unavailable("state_behind", "This node has not heard of its cluster's leader for longer than stale_after allows. Nothing was done; try another node.", time.Second)
+}
 
 // caught asks for the state that concerns the caller; moved says that this node
 // has newer state than before.

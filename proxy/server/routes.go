@@ -115,6 +115,9 @@ func (s *Server) modelCall(ctx *fasthttp.RequestCtx, op provider.Op, pathModel, 
 		}
 		newer = nil // what is refused after that is refused by the newest state
 	}
+	if ref == nil {
+		ref = s.tooOld(snap)
+	}
 	var body []byte
 	if ref == nil {
 		body, ref = decodeBody(ctx, s.bodyLimit())

@@ -51,6 +51,9 @@ type Deps struct {
 	// it had. It is asked before a refusal that newer state could lift; an error
 	// means that nobody could tell in time. Nil: this node has all there is.
 	CatchUp func(ctx context.Context, keyHash string) (moved bool, err error)
+	// Staleness is how long ago this node last heard of the cluster's leader. Nil:
+	// its state is never old.
+	Staleness func() time.Duration
 	// Notice is how long a node that stops goes on taking calls, so that whoever
 	// sends them can learn that it goes. Nil or 0: it is alone, nobody need look
 	// elsewhere.
