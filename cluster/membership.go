@@ -102,5 +102,5 @@ func (n *Node) removedErr() error {
 	case "", left:
 		return nil
 	}
-	return fmt.Errorf("%w (%s): empty its data directory and join as a new node", ErrRemoved, n.why)
+	return fmt.Errorf("%w (%s): remove raft and cluster from its data directory and join again with a token; its ledger is kept", ErrRemoved, n.why)
 }
