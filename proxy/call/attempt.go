@@ -28,7 +28,7 @@ func (c *call) run() *refusal.Refusal {
 		if c.canceled.Load() {
 			break
 		}
-		fault := c.attempt(try.candidate)
+		fault := c.conceal(c.attempt(try.candidate))
 		c.report(fault)
 		if fault == nil {
 			return nil

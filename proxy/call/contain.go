@@ -3,6 +3,7 @@ package call
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 
 	"tollgate/proxy/provider"
 	"tollgate/proxy/upstream"
@@ -52,3 +53,21 @@ func (b *streamBody) ending() (err error) {
 	defer b.c.contain(&err)
 	return b.tr.End(b)
 }
+
+// conceal takes the provider's key out of what the provider said: some repeat in
+// an error what they were sent, and neither callers nor the ledger may see it.
+func (c *call) conceal(fault *provider.Error) *provider.Error {
+	d := c.served.Deployment
+	if fault == nil || d == nil || len(d.APIKey) < shortestKey {
+		return fault
+	}
+	for _, text := range []*string{&fault.Message, &fault.Type, &fault.Code, &fault.Param} {
+		if strings.Contains(*text, d.APIKey) {
+			*text = strings.ReplaceAll(*text, d.APIKey, "****")
+		}
+	}
+	return fault
+}
+
+// shortestKey keeps placeholders such as "x" from blotting out words.
+const shortestKey = 8

@@ -222,7 +222,7 @@ func (b *streamBody) pump() {
 
 // fail ends the stream after content has been sent.
 func (b *streamBody) fail(f *provider.Error) {
-	b.fault, b.over = f, true
+	b.fault, b.over = b.c.conceal(f), true
 	b.c.reportLate(f)
 	if b.c.canceled.Load() {
 		return // nobody reads; Close books
@@ -337,7 +337,7 @@ func (b *streamBody) Close() error {
 func (b *streamBody) readOn() {
 	for !b.over && !b.overBudget() {
 		b.pending, b.off = b.pending[:0], 0
-		if b.fault = b.step(); b.fault != nil {
+		if b.fault = b.c.conceal(b.step()); b.fault != nil {
 			return
 		}
 	}
