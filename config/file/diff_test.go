@@ -78,6 +78,27 @@ guardrails:
 	require.NotContains(t, string(raw), "hide-me")
 }
 
+// A config without a section that the other has: the section is one difference.
+func TestDiffHidesSecretsOfWholeSections(t *testing.T) {
+	full := parsed(t, `
+model_list:
+  - model_name: a
+    litellm_params: {model: openai/gpt-4o, api_key: hide-me-key}
+environment_variables: {A: hide-me-too}
+guardrails:
+  - guardrail_name: g
+    litellm_params: {mode: pre_call, api_key: hide-me-old}
+`)
+	for _, pair := range [][2]*model.Config{{full, parsed(t, "")}, {parsed(t, ""), full}} {
+		got, err := file.Diff(pair[0], pair[1])
+		require.NoError(t, err)
+		raw, err := json.Marshal(got)
+		require.NoError(t, err)
+		require.Contains(t, string(raw), "gpt-4o")
+		require.NotContains(t, string(raw), "hide-me")
+	}
+}
+
 func TestMaskedShowsNoSecretOfAnySection(t *testing.T) {
 	cfg := parsed(t, `
 model_list:
