@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"compress/gzip"
 	"fmt"
 	"io"
@@ -77,7 +78,12 @@ func (a *answer) failure(status int) {
 	if v, ok := a.call.orders["retry-after"]; ok {
 		a.w.Header().Set("Retry-After", v)
 	}
-	a.body(status, "application/json", a.dialect.fault(status, "the fake was told to fail"))
+	why := "the fake was told to fail"
+	if a.call.orders.has("telltale") {
+		key := cmp.Or(a.r.Header.Get("x-api-key"), strings.TrimPrefix(a.r.Header.Get("Authorization"), "Bearer "))
+		why = "Incorrect API key provided: " + key + "."
+	}
+	a.body(status, "application/json", a.dialect.fault(status, why))
 }
 
 func (a *answer) body(status int, contentType, text string) {

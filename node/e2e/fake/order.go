@@ -12,6 +12,7 @@ import (
 // Orders stand in the prompt as words: fake:NAME or fake:NAME=VALUE.
 //
 //	status=500      answer with this status and an error in the dialect
+//	telltale        tell in the error which key was sent, as careless providers do
 //	retry-after=7   with this header
 //	html            200 with a page; with status= that status with a page
 //	garbage         200 with bytes that are no JSON

@@ -100,7 +100,7 @@ func (l *link) drops(packet []byte) bool {
 		return true
 	}
 	for _, m := range l.cond.blocked {
-		if m.matches(packet) {
+		if m.Matches(packet) {
 			return true
 		}
 	}

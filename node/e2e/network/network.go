@@ -28,6 +28,7 @@ type Network struct {
 	mu    sync.Mutex // guards the fields below
 	hosts []*Host
 	links map[pair]*link
+	tap   func(packet []byte)
 }
 
 // pair is a direction: from one host to another.
@@ -84,6 +85,14 @@ func (n *Network) Host(name string) *Host {
 	return h
 }
 
+// Tap shows every packet that a host sends from now on, from several goroutines.
+// It must be neither changed nor kept.
+func (n *Network) Tap(see func(packet []byte)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tap = see
+}
+
 // forward passes a packet that a host has sent on to where it wants to go.
 func (n *Network) forward(from netip.Addr, packet []byte) {
 	to, ok := destination(packet)
@@ -91,8 +100,11 @@ func (n *Network) forward(from netip.Addr, packet []byte) {
 		return
 	}
 	n.mu.Lock()
-	l := n.links[pair{from, to}]
+	l, tap := n.links[pair{from, to}], n.tap
 	n.mu.Unlock()
+	if tap != nil {
+		tap(packet)
+	}
 	if l != nil {
 		l.send(packet, time.Now())
 	}

@@ -26,9 +26,9 @@ func destination(packet []byte) (netip.Addr, bool) {
 	return netip.AddrFrom4([4]byte(packet[16:20])), true
 }
 
-// matches tells whether a packet is of this kind. Fragments after the first carry
+// Matches tells whether a packet is of this kind. Fragments after the first carry
 // no ports; they match by protocol alone.
-func (m Match) matches(packet []byte) bool {
+func (m Match) Matches(packet []byte) bool {
 	header := int(packet[0]&0xf) * 4
 	if m.Protocol != 0 && packet[9] != m.Protocol {
 		return false
