@@ -41,7 +41,7 @@ func (n *node) proposeConfig(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, _, err := n.applyConfig(ctx, c, "node "+n.o.Name); err != nil {
+		if err := n.insistOn(ctx, c); err != nil {
 			return err
 		}
 		return n.rememberProposed(proposed{c.hash, given})
@@ -59,7 +59,7 @@ func (n *node) proposeConfig(ctx context.Context) error {
 		n.log.Warn("LITELLM_MASTER_KEY of this node is not the cluster's: the cluster's counts")
 	}
 	if n.o.ConfigFile == "" {
-		if err := n.changeMaster(ctx, active, master); err != nil {
+		if err := n.changeMaster(ctx, master); err != nil {
 			return err
 		}
 		return n.rememberProposed(says)
@@ -71,12 +71,12 @@ func (n *node) proposeConfig(ctx context.Context) error {
 	says.file = c.hash
 	switch {
 	case c.hash != last.file && !n.place.joined:
-		if _, _, err := n.applyConfig(ctx, c, "node "+n.o.Name); err != nil {
+		if err := n.insistOn(ctx, c); err != nil {
 			return err
 		}
 	default: // a file says nothing new; a node that has just joined says nothing yet
 		n.warnDrift(active, c)
-		if err := n.changeMaster(ctx, active, master); err != nil {
+		if err := n.changeMaster(ctx, master); err != nil {
 			return err
 		}
 	}
@@ -104,14 +104,26 @@ func (n *node) givenMaster(has bool) (string, error) {
 }
 
 // changeMaster replaces the master key and leaves the rest of the config as it is.
-func (n *node) changeMaster(ctx context.Context, active *model.ConfigVersion, master string) error {
-	if master == active.Config.General.MasterKeyHash {
-		return nil
-	}
-	kept := active.Config
-	kept.General.MasterKeyHash = master
-	_, err := n.submitConfig(ctx, active, active.Hash, &kept, "master key of "+n.o.Name, "node "+n.o.Name)
-	return err
+func (n *node) changeMaster(ctx context.Context, master string) error {
+	return n.insist(ctx, "propose its master key", func() error {
+		active := n.store.State().ActiveConfig()
+		if master == active.Config.General.MasterKeyHash {
+			return nil
+		}
+		kept := active.Config
+		kept.General.MasterKeyHash = master
+		_, err := n.submitConfig(ctx, active, active.Hash, &kept, "master key of "+n.o.Name, "node "+n.o.Name)
+		return err
+	})
+}
+
+// insistOn makes the candidate the cluster's config. Another node that starts
+// at the same time may be first, most likely with the same.
+func (n *node) insistOn(ctx context.Context, c *candidate) error {
+	return n.insist(ctx, "propose its config", func() error {
+		_, _, err := n.applyConfig(ctx, c, "node "+n.o.Name)
+		return err
+	})
 }
 
 // ownCandidate is the file as it was read at the start.

@@ -12,6 +12,7 @@ import (
 	"tollgate/cluster/gossip"
 	"tollgate/cluster/join"
 	"tollgate/cluster/members"
+	"tollgate/config/model"
 	"tollgate/config/secret"
 	"tollgate/limiter/budget"
 	"tollgate/proxy/clusterapi"
@@ -402,7 +403,8 @@ func passing(err error) bool {
 			return true
 		}
 	}
-	return false
+	var other *model.Refused // somebody else's change came first
+	return errors.As(err, &other) && other.Have > 0
 }
 
 // lonely says why this node does not reach the others, nil when it does.

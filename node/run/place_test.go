@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"tollgate/cluster"
+	"tollgate/config/model"
 )
 
 const testMasterKey = "sk-a-master-key-of-the-tests"
@@ -251,6 +254,28 @@ func TestANodeFollowsALeaderThatCameWhileItWasAway(t *testing.T) {
 
 	c.begin()
 	c.says(serves)
+}
+
+func TestStartsPassOverWhatPasses(t *testing.T) {
+	n := &node{log: newLogger(Options{Out: io.Discard})}
+	for _, err := range []error{
+		cluster.ErrNoQuorum, &cluster.NotLeaderError{LeaderID: "x"}, cluster.ErrOutcomeUnknown, cluster.ErrBusy,
+		fmt.Errorf("propose the config: %w", &model.Refused{Table: model.Configs, ID: "2", Have: 7}),
+	} {
+		tries := 0
+		require.NoError(t, n.insist(t.Context(), "go on", func() error {
+			if tries++; tries < 2 {
+				return fmt.Errorf("wrapped: %w", err)
+			}
+			return nil
+		}), err)
+		require.Equal(t, 2, tries)
+	}
+	for _, err := range []error{cluster.ErrStaleStart, cluster.ErrRemoved, cluster.ErrStartRefused, cluster.ErrClosed, io.ErrUnexpectedEOF} {
+		tries := 0
+		require.ErrorIs(t, n.insist(t.Context(), "go on", func() error { tries++; return err }), err)
+		require.Equal(t, 1, tries)
+	}
 }
 
 func TestAJoinThatBrokeOffIsTakenUpUnderTheSameId(t *testing.T) {
