@@ -119,6 +119,9 @@ func LaneCharges(s *state.Snapshot, d *state.Deployment, tokens int64, ask *admi
 	c := charger{s: s, ask: ask, id: id, tokens: tokens}
 	sc := model.Scope{Dim: model.DimDeployment, ID: d.ID}
 	c.limits(sc, &model.Limits{RPM: d.RPM, TPM: d.TPM, Parallel: d.Parallel})
+	if d.Price != nil && d.Price.Free() {
+		return // no budget is asked for what costs nothing
+	}
 	c.budget(sc)
 	c.budget(model.Scope{Dim: model.DimProvider, ID: d.Provider})
 }

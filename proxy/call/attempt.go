@@ -40,6 +40,9 @@ func (c *call) run() *refusal.Refusal {
 			break
 		}
 	}
+	if c.attempts == 0 && !c.canceled.Load() && (c.lane.full != nil || c.lane.unbooked) {
+		return c.noLane()
+	}
 	return c.failed(first)
 }
 

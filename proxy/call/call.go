@@ -77,6 +77,9 @@ func (c *call) release() {
 	if c.reservation != nil {
 		c.reservation.Release()
 	}
+	if c.lane.res != nil {
+		c.lane.res.Release()
+	}
 	c.thisCall = thisCall{}
 	c.forget()
 	if cap(c.merged) > keepMerged {
@@ -147,6 +150,7 @@ type thisCall struct {
 
 	plan        route.Plan
 	reservation *admit.Reservation
+	lane        lane
 	intent      store.Ref
 	max         unit.Money
 	growing     bool  // a stream without a maximum of its own: its reservation follows its output

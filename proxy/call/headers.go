@@ -55,8 +55,8 @@ func (c *call) headers(whole bool) {
 	if whole && c.cost.Priced {
 		c.setUSD(headerCost, c.cost.Total)
 	}
-	if c.outputCap > 0 {
-		c.setInt(headerOutputCap, c.outputCap)
+	if n := c.outputLimit(); n > 0 {
+		c.setInt(headerOutputCap, n)
 	}
 	c.keyHeaders()
 	c.rateHeaders()

@@ -1,6 +1,7 @@
 package call_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -65,6 +66,8 @@ func everything() []option {
 		}),
 		withConfig(func(c *model.Config) {
 			c.LiteLLM.ProxyBudget, c.LiteLLM.ProxyBudgetDuration = cents(100), "30d"
+			c.Router.ProviderBudgets = map[string]model.ModelBudget{"openai": {Max: unit.Dollar, Duration: "1d"}}
+			c.Deployments[0].Params["max_budget"] = json.RawMessage("1")
 		}),
 	}
 }
@@ -86,6 +89,7 @@ func TestOneCallIsChargedAtEveryLevelOnceAndAlike(t *testing.T) {
 		{Dim: model.DimOrganization, ID: "acme"}: true, {Dim: model.DimOrgMember, ID: "acme\x1fu"}: true,
 		{Dim: model.DimTag, ID: "blue"}: true, {Dim: model.DimTag, ID: "green"}: true,
 		{Dim: model.DimEndUser, ID: "customer"}: true, model.ProxyScope(): true,
+		{Dim: model.DimProvider, ID: "openai"}: true, {Dim: model.DimDeployment, ID: "first"}: true,
 	}
 	var cost unit.Money
 	sums := map[model.Scope]unit.Money{}

@@ -30,7 +30,7 @@ func (c *call) prepare(cand route.Candidate) {
 	c.pcall = provider.Call{
 		Op: c.op, Stream: c.req.stream, Body: body, Fields: fields, Deployment: d, Model: cand.Model,
 		PublicName: c.publicName(cand), WantUsage: c.req.wantUsage || c.snap.Routing.Config.General.AlwaysStreamUsage,
-		DropParams: c.req.dropParams || d.DropParams || c.snap.Routing.Config.LiteLLM.DropParams, MaxOutput: c.outputCap,
+		DropParams: c.req.dropParams || d.DropParams || c.snap.Routing.Config.LiteLLM.DropParams, MaxOutput: c.outputLimit(),
 		InputEstimate: c.req.inputEstimate(), Header: c.clientHeader, Now: c.sentAt, CallID: c.idText, Space: c.space[:0],
 	}
 }

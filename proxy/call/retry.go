@@ -17,7 +17,7 @@ type try struct {
 
 // tries walks the plan: the group's candidates in turn as often as retries
 // allow, then each fallback once. It waits only where a deployment that has
-// just failed is asked again.
+// just failed is asked again, and passes over those whose lanes are full.
 func (c *call) tries() func(yield func(try) bool) {
 	return func(yield func(try) bool) {
 		own := c.plan.Candidates
@@ -32,11 +32,8 @@ func (c *call) tries() func(yield func(try) bool) {
 			total += c.retries(own[0].Deployment) + 1
 		}
 		n := 0
-		emit := func(cand route.Candidate, wait time.Duration) bool {
+		emit := func(cand route.Candidate) bool {
 			n++
-			if wait > 0 && !c.pause(wait) {
-				return false
-			}
 			return yield(try{candidate: cand, last: n == total})
 		}
 		if len(own) > 0 {
@@ -45,17 +42,34 @@ func (c *call) tries() func(yield func(try) bool) {
 				if i >= len(own) {
 					wait = backoff(i - len(own))
 				}
-				if !emit(own[i%len(own)], wait) {
+				if wait > 0 && !c.pause(wait) {
+					return
+				}
+				cand, ok := c.nextLane(own, i)
+				if !ok {
+					break
+				}
+				if !emit(cand) {
 					return
 				}
 			}
 		}
-		for _, cand := range c.plan.Candidates[len(own):] {
-			if !emit(cand, 0) {
+		for i, cand := range c.plan.Candidates[len(own):] {
+			if c.claim(cand, i == len(c.plan.Candidates)-len(own)-1) && !emit(cand) {
 				return
 			}
 		}
 	}
+}
+
+// nextLane claims the candidate whose turn it is, or the next with room.
+func (c *call) nextLane(own []route.Candidate, i int) (route.Candidate, bool) {
+	for k := range own {
+		if cand := own[(i+k)%len(own)]; c.claim(cand, len(c.plan.Candidates) == 1) {
+			return cand, true
+		}
+	}
+	return route.Candidate{}, false
 }
 
 // backoff is LiteLLM's: half a second doubling to eight, with jitter.

@@ -1,7 +1,6 @@
 package call
 
 import (
-	"context"
 	"time"
 
 	"tollgate/config/price"
@@ -41,11 +40,11 @@ func (c *call) settle(o outcome) error {
 	if err != nil {
 		// The intent stays: the next start charges its maximum, so the budgets
 		// count that from now on. What else was held is free.
-		c.reservation.Settle(o.usage.Total(), c.max)
+		c.endReservations(o.usage.Total(), c.max)
 		c.h.Logger.Error("settlement not recorded", "call_id", c.idText, "error", err)
 		return err
 	}
-	c.reservation.Settle(c.countedTokens(&o.usage), cost.Total)
+	c.endReservations(c.countedTokens(&o.usage), cost.Total)
 	if o.usage.OutTotal > 0 {
 		c.h.Admit.Learn(c.principal.KeyHash(), c.plan.Name, o.usage.OutTotal)
 	}
@@ -165,13 +164,13 @@ func (c *call) session() string {
 func (c *call) growReservation(out int64) (ok bool, next int64) {
 	row := c.served.Deployment.Price
 	in := c.req.inputBound()
-	held := c.reservation.Granted()
+	held := c.held()
 	if price.Max(row, in, out+growthMargin) <= held {
 		return true, out + growthMargin/4
 	}
 	ahead := price.Max(row, in, out*2+4*growthMargin) - held
 	least := max(price.Max(row, in, out+growthMargin/4)-held, 1)
-	if _, err := c.reservation.GrowBy(context.Background(), ahead, least); err == nil && c.amendIntent() {
+	if c.growBy(ahead, least) == nil && c.amendIntent() {
 		return true, out + growthMargin/4
 	}
 	last := price.AffordableOutput(row, in, held)
@@ -180,7 +179,7 @@ func (c *call) growReservation(out int64) (ok bool, next int64) {
 
 // covered reports whether the reservation pays for out tokens.
 func (c *call) covered(out int64) bool {
-	return price.Max(c.served.Deployment.Price, c.req.inputBound(), out) <= c.reservation.Granted()
+	return price.Max(c.served.Deployment.Price, c.req.inputBound(), out) <= c.held()
 }
 
 // amendIntent makes durable what a grown reservation may cost, before that is
@@ -188,11 +187,11 @@ func (c *call) covered(out int64) bool {
 // may have moved the call into a newer window of a budget.
 func (c *call) amendIntent() bool {
 	var buf [8]int64
-	for i, w := range c.reservation.Windows(buf[:0]) {
+	for i, w := range c.windows(buf[:0]) {
 		c.charges[i].Window = w
 	}
 	in := c.intentRecord()
-	in.Max, in.Deployment = c.reservation.Granted(), c.served.Deployment.ID
+	in.Max, in.Deployment = c.held(), c.served.Deployment.ID
 	ref, err := c.h.Ledger.Amend(c.intent, in)
 	c.intent = ref
 	if err != nil {
@@ -217,6 +216,7 @@ func (c *call) refused(ref *refusal.Refusal) {
 	if c.reservation != nil {
 		c.reservation.Cancel()
 	}
+	c.leaveLane()
 	c.h.Metrics.refused(c, ref)
 	if c.snap.Routing == nil || c.snap.Routing.Config.General.DisableErrorLogs || c.principal.KeyHash() == "" {
 		return
