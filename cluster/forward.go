@@ -155,7 +155,7 @@ func answers(given map[command.Type]AnswerCodec) map[command.Type]AnswerCodec {
 	all := map[command.Type]AnswerCodec{
 		command.Mutation:   {Encode: json.Marshal, Decode: decode[model.Result], Check: checkMutation, Repeatable: true},
 		command.Membership: {Encode: json.Marshal, Decode: decode[members.Result], Check: checkMembership, Repeatable: true},
-		command.DataKey:    {Encode: json.Marshal, Decode: decode[bool]}, // it replaces one exact set: repeating it tells nothing
+		command.DataKey:    {Encode: json.Marshal, Decode: decode[bool], Check: checkDataKeys}, // it replaces one exact set: repeating it tells nothing
 	}
 	maps.Copy(all, given)
 	return all
@@ -182,6 +182,22 @@ func checkMutation(_ string, version byte, payload []byte) error {
 		return errors.New("the mutation has no id")
 	}
 	return state.Check(&m)
+}
+
+// checkDataKeys refuses a form that this release cannot read: in the log it would
+// stop every node of this release.
+func checkDataKeys(_ string, version byte, payload []byte) error {
+	if version != dataKeyVersion {
+		return fmt.Errorf("data key version %d is not the one that this release proposes", version)
+	}
+	var set dataKeySet
+	if err := json.Unmarshal(payload, &set); err != nil {
+		return fmt.Errorf("read data keys: %w", err)
+	}
+	if len(set.Wrapped) == 0 {
+		return errors.New("the set has no data key in it")
+	}
+	return nil
 }
 
 // checkMembership refuses what would stop nodes: an operation that this release

@@ -288,13 +288,11 @@ func (s *Store) write(name string, text []byte, mode os.FileMode) error {
 	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
-	} else {
-		err = errors.Join(err, os.Remove(f.Name()))
-	}
-	if err == nil {
-		err = syncDir(s.dir)
 	}
 	if err != nil {
+		return fmt.Errorf("write %s: %w", path, errors.Join(err, os.Remove(f.Name())))
+	}
+	if err := syncDir(s.dir); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
