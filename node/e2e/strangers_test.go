@@ -98,6 +98,24 @@ func TestTokensThatAreNotGoodAdmitNobody(t *testing.T) {
 	c.waitFormed()
 }
 
+// The shortest life of a token is a minute: this test waits beside others.
+func TestAnExpiredTokenAdmitsNobody(t *testing.T) {
+	t.Parallel()
+	f := fake.Start(t)
+	c := startCluster(t, 1, clusterOptions{config: configFor(f, "")})
+	door := c.nodes[0]
+	token := door.token(t, "--ttl", "1m")
+	eventually(t, 2*time.Minute, "the token is not listed any more", func() error {
+		a, err := door.call("GET", "/cluster/tokens", masterKey, "")
+		if err == nil && len(a.get("tokens").Array()) > 0 {
+			err = fmt.Errorf("%s", a.body)
+		}
+		return err
+	})
+	refusedLine(t, c.options(9, "join", door.o.cluster, "--token", token), "expired")
+	unchanged(t, c, 1)
+}
+
 func TestACopyOfALivingNodesDiskIsRefused(t *testing.T) {
 	f := fake.Start(t)
 	c := startCluster(t, 3, clusterOptions{config: configFor(f, "")})
