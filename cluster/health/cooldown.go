@@ -28,8 +28,13 @@ type cool struct {
 	private      bool // the provider did not say until when: nobody else's business
 }
 
-// maxStopped bounds what is remembered of cooldowns that were ended early.
-const maxStopped = 4096
+const (
+	// maxStopped bounds what is remembered of cooldowns that were ended early.
+	maxStopped = 4096
+	// maxCools bounds what others can have this node remember; requests wait while
+	// it is written down. It is more than deployments and credentials there are.
+	maxCools = 16384
+)
 
 // rest begins a cooldown of this node's own finding: as long as the provider
 // said, and for all; or, when it did not say, for the given time and here.
@@ -76,40 +81,53 @@ func (v *View) stop(e Event, now time.Time) {
 	}
 }
 
-// Adopt takes in a notice of another node, as it was told or from an exchange of
+// Adopt takes in notices of other nodes, as they were told or from an exchange of
 // states. A start that comes again changes nothing: its time would grow by the
 // way it took.
-func (v *View) Adopt(n Notice) {
-	if n.Event.Origin == v.self && n.Event.Inc == uint32(v.cfg.Incarnation) && !n.Stop {
-		return
-	}
+func (v *View) Adopt(notices ...Notice) {
 	now := v.clock.Now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	changed := false
+	for i := range notices {
+		changed = v.adopt(&notices[i], now) || changed
+	}
+	if changed {
+		v.publish(now)
+	}
+}
+
+func (v *View) adopt(n *Notice, now time.Time) (changed bool) {
+	if n.Event.Origin == v.self && n.Event.Inc == uint32(v.cfg.Incarnation) && !n.Stop {
+		return false
+	}
 	old := v.cools[n.ID]
 	if n.Stop {
 		v.stop(n.Event, now)
-		if old != nil {
-			if !old.private {
-				v.stop(old.event, now)
-			}
-			delete(v.cools, n.ID)
-			v.publish(now)
+		if old == nil {
+			return false
 		}
-		return
+		if !old.private {
+			v.stop(old.event, now)
+		}
+		delete(v.cools, n.ID)
+		return true
 	}
 	if _, over := v.stopped[n.Event]; over || n.Remaining <= 0 || n.Reason == OK || n.Reason >= outcomes {
-		return
+		return false
+	}
+	if old == nil && len(v.cools) >= maxCools {
+		return false
 	}
 	until := now.Add(min(n.Remaining, maxLife))
 	if old != nil {
 		if same := old.event.Origin == n.Event.Origin; same && !later(n.Event.Inc, n.Event.N, old.event.Inc, old.event.N) ||
 			!same && !until.After(old.until) {
-			return
+			return false
 		}
 	}
 	v.cools[n.ID] = &cool{since: now, until: until, reason: n.Reason, event: n.Event}
-	v.publish(now)
+	return true
 }
 
 // Active are the cooldowns that hold, for an exchange of states.

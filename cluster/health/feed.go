@@ -180,9 +180,7 @@ func (f *Feed) adopt(body []byte) {
 		f.log.Debug("cooldown refused", "error", err)
 		return
 	}
-	for _, n := range notices {
-		f.view.Adopt(n)
-	}
+	f.view.Adopt(notices...)
 }
 
 func (f *Feed) active() []byte {

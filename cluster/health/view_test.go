@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tollgate/cluster/health"
+	"tollgate/config/unit"
 )
 
 func TestQuotaFactsHoldEverywhereAtOnce(t *testing.T) {
@@ -393,4 +394,26 @@ func TestGoodCallsCostNoMemory(t *testing.T) {
 	n.Report(health.Observation{Deployment: "b", Credential: "y", Outcome: health.Quota})
 	require.Zero(t, testing.AllocsPerRun(1000, func() { n.Report(o) }))
 	require.Zero(t, testing.AllocsPerRun(1000, func() { n.Cooling("b", "y") }))
+}
+
+// A member gone mad could name more cooldowns than there are deployments. What
+// this node finds itself still counts.
+func TestStrangersCooldownsAreBounded(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	v, err := health.New(health.Config{Node: "n", Clock: unit.ClockFunc(func() time.Time { return now })})
+	require.NoError(t, err)
+	flood := make([]health.Notice, 40_000)
+	for i := range flood {
+		flood[i] = health.Notice{ID: health.ID(i), Reason: health.RateLimited, Event: health.Event{Origin: 1, N: uint64(i)}, Remaining: time.Minute}
+	}
+	v.Adopt(flood...)
+	require.Len(t, v.Active(), 16384)
+	v.Report(health.Observation{Deployment: "mine", Outcome: health.RateLimited, ResetIn: time.Minute})
+	_, _, cooling := v.Cooling("mine", "")
+	require.True(t, cooling)
+	now = now.Add(2 * time.Minute)
+	v.Tick()
+	require.Empty(t, v.Active())
+	v.Adopt(flood[0])
+	require.Len(t, v.Active(), 1)
 }
