@@ -15,11 +15,12 @@ type breaker struct {
 	own bool
 	// released: others have succeeded since; this node may try at once.
 	released bool
-	next     *atomic.Int64 // nanoseconds of the wall clock: when the next probe may pass
+	next     *atomic.Int64 // nanoseconds after born: when the next probe may pass
 }
 
 // gate is a breaker as requests see it.
 type gate struct {
+	born   time.Time // what next counts from: a wall clock may be set back
 	opens  time.Time // from then on one call a second is let through
 	reason Outcome
 	hint   bool
@@ -31,8 +32,8 @@ func (g *gate) pass(now time.Time) (until time.Time, pass bool) {
 	if now.Before(g.opens) {
 		return g.opens, false
 	}
-	next := g.next.Load()
-	if now.UnixNano() < next || !g.next.CompareAndSwap(next, now.Add(probeLease).UnixNano()) {
+	next, age := g.next.Load(), now.Sub(g.born)
+	if int64(age) < next || !g.next.CompareAndSwap(next, int64(age+probeLease)) {
 		return now.Add(probeLease), false
 	}
 	return time.Time{}, true
@@ -41,7 +42,7 @@ func (g *gate) pass(now time.Time) (until time.Time, pass bool) {
 // gateOf sets when this node may try: the region's prober as soon as the rest is
 // over, the others when its verdict has been overdue for two more rests.
 func (v *View) gateOf(id ID, b *breaker, region []string) *gate {
-	g := &gate{opens: b.opened.Add(v.cfg.ProbeEvery), reason: b.reason, hint: !b.own, next: b.next}
+	g := &gate{born: b.born, opens: b.opened.Add(v.cfg.ProbeEvery), reason: b.reason, hint: !b.own, next: b.next}
 	switch {
 	case b.released:
 		g.opens = b.opened
