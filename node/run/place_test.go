@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"tollgate/cluster"
+	"tollgate/cluster/join"
 	"tollgate/config/model"
 )
 
@@ -276,6 +277,26 @@ func TestStartsPassOverWhatPasses(t *testing.T) {
 		require.ErrorIs(t, n.insist(t.Context(), "go on", func() error { tries++; return err }), err)
 		require.Equal(t, 1, tries)
 	}
+}
+
+func TestARecoveredNodeIsOfTheNewGenerationFromItsFirstWord(t *testing.T) {
+	a, b, w := three(t)
+	for _, n := range []*running{w, a, b} {
+		require.NoError(t, n.end())
+	}
+	require.NoError(t, Recover(t.Context(), RecoverOptions{DataDir: b.o.DataDir, Env: b.o.Env, Out: io.Discard}))
+	files, err := join.OpenStore(b.o.DataDir)
+	require.NoError(t, err)
+	known, err := files.Peers()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, known.Generation)
+	require.Len(t, known.Members, 1)
+
+	a.begin() // leads nobody, and waits for the others
+	w.begin()
+	b.begin()
+	b.says(serves)
+	require.ErrorContains(t, a.fails(), "recovered without this node")
 }
 
 func TestAJoinThatBrokeOffIsTakenUpUnderTheSameId(t *testing.T) {
