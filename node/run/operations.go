@@ -93,7 +93,7 @@ func (op *operations) Status(ctx context.Context) (clusterapi.Status, error) {
 		ClusterID: s.ClusterID, Generation: s.Generation, NodeID: s.NodeID, Name: n.o.Name, Region: n.o.Region, Zone: n.o.Zone,
 		Version: n.o.Version, State: s.State, Draining: n.server.Draining(), LeaderID: s.LeaderID, Leader: op.nameOf(s.LeaderID),
 		LeaderAgeMS: n.cluster.Staleness().Milliseconds(), Term: s.Term, Applied: s.Applied, Commit: s.Commit, Voters: s.Voters,
-		Quorum: s.LeaderID != "", Profile: string(n.cluster.Profile()), Feature: n.cluster.Feature(), InFlight: n.calls.InFlight(),
+		Quorum: s.Quorum, Profile: string(n.cluster.Profile()), Feature: n.cluster.Feature(), InFlight: n.calls.InFlight(),
 	}
 	if err := n.Ready(); err != nil {
 		out.Reason = err.Error()
