@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,8 @@ type Server struct {
 	http  *httptest.Server
 	count atomic.Int64
 	ids   atomic.Int64
+	// refusing is for how many seconds callers are told to stay away; 0: not.
+	refusing atomic.Int64
 
 	mu       sync.Mutex // guards the fields below
 	received []*Request
@@ -95,6 +98,10 @@ func (s *Server) Last(mark string) *Request {
 // Hangup closes every connection, as a provider does with idle ones.
 func (s *Server) Hangup() { s.http.CloseClientConnections() }
 
+// Refuse makes every call fail with a rate limit that ends in so many seconds; 0
+// ends that.
+func (s *Server) Refuse(seconds int) { s.refusing.Store(int64(seconds)) }
+
 // Forget drops what has been recorded and starts to count anew.
 func (s *Server) Forget() {
 	s.mu.Lock()
@@ -114,6 +121,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.received = append(s.received, rec)
 	s.mu.Unlock()
 	a := &answer{s: s, w: w, r: r, call: readCall(r.URL.Path, body)}
+	if seconds := s.refusing.Load(); seconds > 0 {
+		a.call.orders["status"], a.call.orders["retry-after"] = "429", strconv.FormatInt(seconds, 10)
+	}
 	switch r.URL.Path {
 	case "/v1/chat/completions":
 		a.dialect = chat{}
