@@ -138,14 +138,21 @@ func (p *place) majority() bool {
 
 // met hears of changes in gossip: where nodes are, and who is there.
 func (p *place) met(list []gossip.Member) {
+	o := p.opened.Load()
 	for _, m := range list {
-		if m.State == gossip.Alive && m.Addr != "" {
-			p.n.port.Book().Set(m.NodeID, m.Addr)
+		if m.State != gossip.Alive || m.Addr == "" {
+			continue
 		}
+		// One that was taken out may gossip on: it is no member for all that.
+		if why, _, removed := o.cluster.Membership().Removed(m.NodeID); removed && !p.sayingBye(m.NodeID, why) {
+			if pool := p.pool.Load(); pool != nil {
+				pool.Forget(m.NodeID)
+			}
+			continue
+		}
+		p.n.port.Book().Set(m.NodeID, m.Addr)
 	}
-	if o := p.opened.Load(); o != nil {
-		o.cluster.Replan()
-	}
+	o.cluster.Replan()
 }
 
 // peers are the members that gossip tries to reach, as it names them.
@@ -236,8 +243,8 @@ func (p *place) adopt(s *members.State) error {
 		if listed[id] {
 			continue
 		}
-		if why, at, removed := s.Removed(id); removed {
-			if p.sayingBye(why, at) {
+		if why, _, removed := s.Removed(id); removed {
+			if p.sayingBye(id, why) {
 				time.AfterFunc(byeTime, p.nudge)
 				continue
 			}

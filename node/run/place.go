@@ -51,8 +51,9 @@ type place struct {
 	known      join.Peers // as last kept
 	generation uint64     // shown to others
 	identity   *join.Identity
-	identified chan struct{}   // closed with the first identity
-	refusedBy  map[string]bool // nodes that say that this one is no member
+	identified chan struct{}        // closed with the first identity
+	parted     map[string]time.Time // nodes that have left, and since when this one knows
+	refusedBy  map[string]bool      // nodes that say that this one is no member
 }
 
 // opened is what others may ask for once it is there.
@@ -65,7 +66,7 @@ type opened struct {
 // has found its place.
 func (n *node) openPort() error {
 	p := &place{n: n, nonce: rand.Text(), started: n.clock.Now(), role: members.RoleNode,
-		changed: make(chan struct{}, 1), identified: make(chan struct{}), refusedBy: map[string]bool{}}
+		changed: make(chan struct{}, 1), identified: make(chan struct{}), parted: map[string]time.Time{}, refusedBy: map[string]bool{}}
 	var err error
 	if p.files, err = join.OpenStore(n.o.DataDir); err != nil {
 		return err
@@ -482,8 +483,8 @@ func (p *place) allowed(id string) error {
 	if _, ok := s.Node(id); ok || s.Len() == 0 {
 		return nil
 	}
-	if why, at, removed := s.Removed(id); removed {
-		if p.sayingBye(why, at) {
+	if why, _, removed := s.Removed(id); removed {
+		if p.sayingBye(id, why) {
 			return nil
 		}
 		return peer.NotMember(id)
@@ -513,8 +514,20 @@ func (p *place) allowed(id string) error {
 // answer that it has left.
 const byeTime = 10 * time.Second
 
-func (p *place) sayingBye(why string, at time.Time) bool {
-	return why == whyLeft && p.n.clock.Now().Sub(at) < byeTime
+// sayingBye counts from when this node first saw that the other has left: the
+// log's time is another machine's.
+func (p *place) sayingBye(id, why string) bool {
+	if why != whyLeft {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	seen, ok := p.parted[id]
+	if !ok {
+		seen = time.Now()
+		p.parted[id] = seen
+	}
+	return time.Since(seen) < byeTime
 }
 
 // refused hears that another node does not take this one for a member. One that
