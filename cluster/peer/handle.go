@@ -39,6 +39,21 @@ type handlers struct {
 	writing sync.Mutex // held by who replaces by
 	by      atomic.Pointer[map[string]Handler]
 	running sync.WaitGroup
+
+	entering sync.Mutex // guards ended, and that nobody enters after it is set
+	ended    bool
+}
+
+// enter begins a call, unless the port has ended: whoever waits for the calls
+// must not miss one that comes at this moment.
+func (h *handlers) enter() bool {
+	h.entering.Lock()
+	defer h.entering.Unlock()
+	if h.ended {
+		return false
+	}
+	h.running.Add(1)
+	return true
 }
 
 // Handle registers a method. A later registration of the same name replaces it.
@@ -62,6 +77,9 @@ func (h *handlers) find(method string) Handler {
 
 // wait lets handlers end whose context is over, but not for ever.
 func (h *handlers) wait(log *slog.Logger) {
+	h.entering.Lock()
+	h.ended = true
+	h.entering.Unlock()
 	done := make(chan struct{})
 	go func() {
 		h.running.Wait()
@@ -126,7 +144,10 @@ func (p *Port) answer(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(statusTooLarge)
 		return
 	}
-	p.handlers.running.Add(1)
+	if !p.handlers.enter() {
+		w.WriteHeader(statusNoMethod) // nothing has happened, and nothing will
+		return
+	}
 	defer p.handlers.running.Done()
 
 	held := buffers.Get().(*[]byte)
