@@ -31,6 +31,10 @@ WORKDIR /data
 VOLUME /data
 # The API; other nodes: streams over TCP and gossip over UDP.
 EXPOSE 4000 7946/tcp 7946/udp
+# Whether the node may take traffic, in one word: it asks where PORT or
+# TOLLGATE_LISTEN say that the node listens (another place: set TOLLGATE_ADDR). A
+# witness takes none: run it with --no-healthcheck.
+HEALTHCHECK --interval=5s --timeout=6s --start-period=60s --retries=3 CMD ["tollgate", "status", "--ready"]
 # SIGTERM starts the drain. Give it time: docker stop -t 150.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["tollgate"]

@@ -238,6 +238,13 @@ func seedLinesWork(t *testing.T, d *container.Daemon) {
 	if a := c.ask("GET", "/health", "", ""); a.status != 200 {
 		t.Errorf("/health: %d %s", a.status, a.body)
 	}
+	eventually(t, 30*time.Second, "the engine calls the container healthy", func() error {
+		out, err := d.Docker("inspect", "-f", "{{.State.Health.Status}}", "litellm-proxy")
+		if err == nil && out != "healthy" {
+			err = fmt.Errorf("%q", out)
+		}
+		return err
+	})
 	if a := c.ask("GET", "/v1/models", masterKey, ""); !strings.Contains(a.body, "gpt-4o-mini") {
 		t.Errorf("/v1/models: %d %s", a.status, a.body)
 	}
@@ -276,6 +283,9 @@ func threeRegionsWork(t *testing.T, d *container.Daemon) {
 	c := compose(t, d, "docker-compose.cluster.yml")
 	at := time.Now()
 	c.run("up", "-d")
+	if word := strings.TrimSpace(c.run("exec", "-T", "node-eu", "tollgate", "status", "--ready")); word != "ready" {
+		t.Errorf("nginx was started and the node that it waits for is %q", word)
+	}
 	c.waitReady(90 * time.Second)
 	c.waitAlive("node-eu", 3)
 	t.Logf("up and whole after %s", time.Since(at))
