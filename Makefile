@@ -30,8 +30,9 @@ unit: ## unit tests, fast
 race: ## unit tests with the race detector
 	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /node/e2e)
 
+# Tests that mostly wait run beside each other, whatever the number of processors.
 e2e: build ## whole processes: SDKs, kills, bursts, bad input
-	$(GO) test -timeout 15m -count 1 ./node/e2e/...
+	$(GO) test -timeout 15m -parallel 8 -count 1 ./node/e2e/...
 
 readme: build ## run every example of the README against make run
 	.ci/first-curl

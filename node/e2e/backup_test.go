@@ -11,6 +11,7 @@ import (
 )
 
 func TestABackupBecomesANewClusterWithTheRightSaltKeyAlone(t *testing.T) {
+	t.Parallel()
 	const budget, salt = 0.1, "LITELLM_SALT_KEY=the-salt-key-of-the-backup"
 	f := fake.Start(t)
 	c := startCluster(t, 3, clusterOptions{config: configFor(f, ""), env: []string{salt}})

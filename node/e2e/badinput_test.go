@@ -238,6 +238,7 @@ func TestBrokenHTTPIsRefusedAndHarmsNobody(t *testing.T) {
 }
 
 func TestASenderOfAnEndlessHeaderIsCutOff(t *testing.T) {
+	t.Parallel()
 	f := fake.Start(t)
 	n := start(t, options{config: configFor(f, "")})
 	at := time.Now()

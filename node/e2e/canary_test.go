@@ -80,6 +80,7 @@ func (o *overheard) hear(packet []byte) {
 }
 
 func TestASecretStandsInNoFileNoPacketNoLogAndNoAnswer(t *testing.T) {
+	t.Parallel()
 	const mark = "an-alias-that-is-no-secret"
 	secrets := canaries{
 		"key of an OpenAI-type provider":    "sk-canary-openai-7Yq2Vd81",

@@ -57,7 +57,7 @@ func (c *cluster) options(i int, command ...string) options {
 	region := c.o.regions[i%len(c.o.regions)]
 	o := options{command: command, env: c.o.env}
 	if c.o.wire == nil {
-		o.cluster = freeClusterPort(c.t)
+		o.cluster = freePort(c.t)
 		o.listen = freePort(c.t)
 	} else {
 		o.host = c.o.wire.Host(fmt.Sprintf("%s-%d", region, i+1))
@@ -100,20 +100,6 @@ func (n *node) token(t testing.TB, args ...string) string {
 		t.Fatalf("token create ended with %d:\n%s", status, out)
 	}
 	return last
-}
-
-// freeClusterPort asks for a port that nobody has, neither of TCP nor of UDP.
-func freeClusterPort(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		addr := freePort(t)
-		if p, err := net.ListenPacket("udp", addr); err == nil {
-			p.Close()
-			return addr
-		}
-	}
-	t.Fatal("no port is free for TCP and UDP alike")
-	return ""
 }
 
 // alive reports whether the process runs.

@@ -115,6 +115,7 @@ func (d *drifting) warned(node int) int {
 }
 
 func TestDriftBetweenFilesAndTheClusterIsShownAndMended(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	d := &drifting{f: fake.Start(t)}
 	for i := range 3 {

@@ -48,6 +48,7 @@ func TestThreeRegionsFormFromOneServeAndTwoJoins(t *testing.T) {
 }
 
 func TestMachinesStartedAlikeFindEachOther(t *testing.T) {
+	t.Parallel()
 	f := fake.Start(t)
 	c := &cluster{t: t, o: clusterOptions{config: configFor(f, ""), regions: threeRegions}}
 	var all []options
@@ -90,6 +91,7 @@ func TestMachinesStartedAlikeFindEachOther(t *testing.T) {
 }
 
 func TestTheWholeClusterStopsAndStartsAgain(t *testing.T) {
+	t.Parallel()
 	f := fake.Start(t)
 	c := startCluster(t, 3, clusterOptions{config: configFor(f, "")})
 	key := c.nodes[0].newKey(t, "")
@@ -111,6 +113,7 @@ func TestTheWholeClusterStopsAndStartsAgain(t *testing.T) {
 }
 
 func TestANodeThatLeavesIsGoneAndTheOthersGoOn(t *testing.T) {
+	t.Parallel()
 	f := fake.Start(t)
 	c := startCluster(t, 4, clusterOptions{config: configFor(f, "")})
 	leaver := c.nodes[3]

@@ -69,6 +69,7 @@ func TestAKilledLeaderFailsNoCallOnTheOthersAndComesBack(t *testing.T) {
 }
 
 func TestAVoterThatIsGoneForGoodIsReplacedByASpare(t *testing.T) {
+	t.Parallel()
 	f := fake.Start(t)
 	c := startCluster(t, 4, clusterOptions{config: configFor(f, ""), regions: []string{"eu-west"}})
 	list, err := c.leader().members()
@@ -111,6 +112,7 @@ func TestAVoterThatIsGoneForGoodIsReplacedByASpare(t *testing.T) {
 }
 
 func TestLeadershipIsHandedOverByCommand(t *testing.T) {
+	t.Parallel()
 	f := fake.Start(t)
 	c := startCluster(t, 3, clusterOptions{config: configFor(f, "")})
 	old := c.leader()

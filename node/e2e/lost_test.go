@@ -45,6 +45,7 @@ func spendAll(t *testing.T, key string, nodes ...*node) (paid float64) {
 }
 
 func TestALostMajorityIsRecoveredFromTheNodeThatIsLeft(t *testing.T) {
+	t.Parallel()
 	const budget = 0.1
 	f := fake.Start(t)
 	c := startCluster(t, 3, clusterOptions{config: configFor(f, "")})

@@ -18,7 +18,7 @@ func TestNodesThatAllComeBackElsewhereFindEachOther(t *testing.T) {
 	}
 	for i, n := range c.nodes {
 		old := n.o.cluster
-		n.o.cluster = freeClusterPort(t)
+		n.o.cluster = freePort(t)
 		for j := range n.o.args {
 			if n.o.args[j] == old {
 				n.o.args[j] = n.o.cluster

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -87,15 +88,36 @@ func binary(t testing.TB) string {
 	return path
 }
 
-// freePort asks the system for a port that nobody has.
+// Ports of the tests are below those that systems give to outgoing connections: a
+// node that starts again must find its port free, whoever has dialled meanwhile.
+const (
+	firstPort = 10000
+	lastPort  = 32000
+)
+
+// nextPort counts on, so that tests beside each other never take the same port.
+var nextPort atomic.Int64
+
+// freePort is an address with a port that nobody has, neither of TCP nor of UDP.
 func freePort(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	start := int64(os.Getpid()) * 131 // runs beside each other begin apart
+	for range 1000 {
+		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+(start+nextPort.Add(1))%(lastPort-firstPort))
+		ln, err := net.Listen("tcp", addr)
+		if err != nil {
+			continue
+		}
+		packets, err := net.ListenPacket("udp", addr)
+		if err == nil {
+			err = packets.Close()
+		}
+		if e := ln.Close(); err == nil && e == nil {
+			return addr
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("no port is free for TCP and UDP alike")
+	return ""
 }
 
 // start runs a node until the test ends and waits until it is ready.

@@ -81,6 +81,7 @@ func (r *region) writes(t *testing.T) string {
 }
 
 func TestARegionCutOffServesWhatItKnowsRefusesWritesAndMergesOnHealing(t *testing.T) {
+	t.Parallel()
 	r := regions(t)
 	if r == nil {
 		return
@@ -144,8 +145,10 @@ func TestARegionCutOffServesWhatItKnowsRefusesWritesAndMergesOnHealing(t *testin
 }
 
 func TestAOneWayCutNeitherStopsTheMajorityNorDeposesItsLeader(t *testing.T) {
+	t.Parallel()
 	for _, direction := range []string{"unheard", "deaf"} {
 		t.Run(direction, func(t *testing.T) {
+			t.Parallel()
 			r := regions(t)
 			if r == nil {
 				return
@@ -188,6 +191,7 @@ func TestAOneWayCutNeitherStopsTheMajorityNorDeposesItsLeader(t *testing.T) {
 }
 
 func TestWithOnlyGossipsPacketsCutTheClusterAgreesOn(t *testing.T) {
+	t.Parallel()
 	r := regions(t)
 	if r == nil {
 		return

@@ -61,6 +61,7 @@ func (r *rekeying) secrets(t *testing.T, n *node, verb string, status int, words
 }
 
 func TestTheSaltKeyIsChangedOnAServingClusterAndNoCallFails(t *testing.T) {
+	t.Parallel()
 	f := fake.Start(t)
 	c := startCluster(t, 3, clusterOptions{config: configFor(f, "  store_model_in_db: true\n"), env: []string{"LITELLM_SALT_KEY=" + oldSalt}})
 	r := &rekeying{c, f, c.nodes[0].newKey(t, "")}

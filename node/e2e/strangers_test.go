@@ -54,6 +54,7 @@ func unchanged(t *testing.T, c *cluster, count int) {
 }
 
 func TestTokensThatAreNotGoodAdmitNobody(t *testing.T) {
+	t.Parallel()
 	f := fake.Start(t)
 	c := startCluster(t, 2, clusterOptions{config: configFor(f, "")})
 	other := startCluster(t, 1, clusterOptions{config: configFor(f, "")})
@@ -117,6 +118,7 @@ func TestAnExpiredTokenAdmitsNobody(t *testing.T) {
 }
 
 func TestACopyOfALivingNodesDiskIsRefused(t *testing.T) {
+	t.Parallel()
 	f := fake.Start(t)
 	c := startCluster(t, 3, clusterOptions{config: configFor(f, "")})
 	original := c.nodes[2]
@@ -209,6 +211,7 @@ func TestAStrangerOnTheClusterPortGetsNothingAndHarmsNothing(t *testing.T) {
 }
 
 func TestAWrongGossipKeyIsRefusedInOneLineAndAMemberGetsTheRightOne(t *testing.T) {
+	t.Parallel()
 	f := fake.Start(t)
 	c := startCluster(t, 3, clusterOptions{config: configFor(f, "")})
 	other := startCluster(t, 1, clusterOptions{config: configFor(f, "")})
