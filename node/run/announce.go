@@ -93,9 +93,10 @@ func (n *node) Facts() map[string]any {
 // unavailable tells a caller of the management API why a change was not made,
 // or that it may have been.
 func (n *node) unavailable(err error) *refusal.Refusal {
-	switch {
-	case errors.Is(err, cluster.ErrNoQuorum) && n.place.majority():
+	if errors.Is(err, cluster.ErrNoQuorum) && n.place.majority() {
 		err = cluster.ErrNotLeader // the voters are there: an election is under way
+	}
+	switch {
 	case errors.Is(err, cluster.ErrOutcomeUnknown):
 		return refusal.Unavailable("outcome_unknown", "The change may or may not have been made. Send it again with the same Idempotency-Key to find out.", time.Second)
 	case errors.Is(err, cluster.ErrNoQuorum):
