@@ -48,8 +48,9 @@ func (a *Admitter) Spent(scope model.Scope) (spent unit.Money, window int64, ok 
 
 // Acquire reserves a request in all its limits and budgets, or nothing. A
 // refusal is a *Refusal; any other error means that the answer could not be
-// known, which is our fault and not the caller's. It may wait for budget credit
-// until ctx ends; an exhausted budget or rate limit refuses at once.
+// known, which is our fault and not the caller's. It may wait for credit until
+// ctx ends: a second for rates, longer for budgets. An exhausted budget or rate
+// limit refuses at once.
 func (a *Admitter) Acquire(ctx context.Context, ask *Ask) (*Reservation, error) {
 	least := ask.Max
 	if ask.Clamp {
@@ -62,7 +63,7 @@ func (a *Admitter) Acquire(ctx context.Context, ask *Ask) (*Reservation, error) 
 	}
 	r := a.pool.Get().(*Reservation)
 	r.reset()
-	if err := r.takeRates(ask.Rates); err != nil {
+	if err := r.takeRates(ctx, ask.Rates); err != nil {
 		r.free()
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (r *Reservation) reset() {
 	r.ended.Store(false)
 }
 
-func (r *Reservation) takeRates(rates []RateCharge) error {
+func (r *Reservation) takeRates(ctx context.Context, rates []RateCharge) error {
 	if len(rates) == 0 {
 		return nil
 	}
@@ -120,12 +121,15 @@ func (r *Reservation) takeRates(rates []RateCharge) error {
 			// whole limit is free instead, and settles to what was really used.
 			units = min(units, c.Limit)
 		}
-		r.holds = append(r.holds, rate.Hold{ID: c.LimitID, Kind: c.Kind, Limit: c.Limit, Units: units})
+		r.holds = append(r.holds, rate.Hold{ID: c.LimitID, Kind: c.Kind, Limit: c.Limit, Home: c.Home, Units: units})
 		r.scopes = append(r.scopes, c.Scope)
 	}
-	short, ok := r.a.rates.Take(r.holds)
+	short, ok := r.a.rates.TakeCtx(ctx, r.holds)
 	if ok {
 		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("wait for rate credit: %w", err)
 	}
 	c := &rates[short.Index]
 	return &Refusal{Scope: c.Scope, Kind: c.Kind, Limit: c.Limit, Remaining: short.Left, RetryAfter: short.RetryAfter}

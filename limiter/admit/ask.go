@@ -32,7 +32,8 @@ type RateCharge struct {
 	Scope   model.Scope
 	Kind    Kind
 	Limit   int64
-	Units   int64 // 1 for requests and parallel; reserved tokens for tokens
+	Units   int64  // 1 for requests and parallel; reserved tokens for tokens
+	Home    string // the region whose nodes grant of the limit; "": any
 }
 
 // BudgetCharge is one budget that a request passes.

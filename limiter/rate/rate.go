@@ -8,6 +8,7 @@ package rate
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tollgate/config/model"
@@ -52,15 +53,45 @@ type Config struct {
 	// crafted collision would let one tenant use up another's limit.
 	Seed  [16]byte
 	Clock unit.Clock // nil: the system's
+	// Peers are the other nodes; nil: there are none, ever.
+	Peers Peers
+	// Strict tells whether both sides of a partition use only their part of a
+	// limit, instead of the larger side all of it. nil: no.
+	Strict func() bool
 }
 
-// Limiter holds the rings of every limit this node owns.
+// Limiter holds the rings of every limit this node owns, and what it holds of
+// the limits that others own.
 type Limiter struct {
 	clock  unit.Clock
 	start  time.Time
 	k0, k1 uint64
 
 	stripe [stripes]stripe
+
+	cluster
+}
+
+// cluster is what a limiter needs only where there are other nodes.
+type cluster struct {
+	peers  Peers
+	strict func() bool
+	seq    atomic.Uint64 // of asks
+	ticked atomic.Int64  // when this node last ticked; 0: it does not
+	found  atomic.Uint64 // grows with what is found out about other nodes
+	seen   atomic.Pointer[outlook]
+	lines  atomic.Pointer[[]*line]
+	kick   chan struct{} // asks wait
+	turned chan struct{} // the outlook has changed
+	stats  stats
+	work   work
+
+	viewing   sync.Mutex // guards the making of outlooks
+	numbering sync.Mutex // guards numbers and the growth of lines
+	numbers   map[string]uint16
+
+	homing atomic.Pointer[[]string] // regions by number
+	finals finals
 }
 
 // stripe is a share of the limits. index and rings hold no pointers, so a
@@ -70,7 +101,19 @@ type stripe struct {
 	index map[uint64]uint32
 	rings []ring
 	held  map[uint64]int64 // parallel units in use; absent is zero
-	_     [64]byte         // neighbours are locked by other cores
+
+	// With other nodes.
+	duties  []duty // beside rings
+	known   map[uint64]uint32
+	records []record
+	entries map[entryKey]entry
+	queues  map[uint64][]*want
+	backs   map[uint64][]slotUnits
+	claims  map[uint64]uint16 // limits being claimed, and who wins
+	live    []uint64          // records to look at
+	dirty   []uint64          // rings to tell of
+
+	_ [64]byte // neighbours are locked by other cores
 }
 
 // Hold is one limit that a request passes: what it asks for and, once taken,
@@ -80,6 +123,8 @@ type Hold struct {
 	ID    uint64
 	Kind  Kind
 	Limit int64
+	// Home is the region whose nodes own the limit; "": any.
+	Home string
 	// Units asked for, and later the units held. 0 counts nothing but still
 	// needs room for one: that is how count-after token limits are checked.
 	Units int64
@@ -87,6 +132,10 @@ type Hold struct {
 	Left  int64         // units left after Take
 	Reset time.Duration // from Take until the whole limit is free again
 	slot  uint32
+	use   uint32 // slot of this node's own use
+	inc   uint32 // of the node that granted
+	by    uint16 // its number
+	via   via
 	taken bool
 }
 
@@ -110,6 +159,9 @@ func New(cfg Config) *Limiter {
 		l.stripe[i].index = make(map[uint64]uint32)
 		l.stripe[i].held = make(map[uint64]int64)
 	}
+	if cfg.Peers != nil {
+		l.join(cfg)
+	}
 	return l
 }
 
@@ -118,8 +170,11 @@ func (l *Limiter) ID(scope model.Scope, kind Kind) uint64 {
 	return sip13(l.k0, l.k1, byte(scope.Dim), byte(kind), scope.ID)
 }
 
-// Run forgets idle rings until ctx ends.
+// Run forgets idle rings and keeps in touch with the other nodes until ctx ends.
 func (l *Limiter) Run(ctx context.Context) error {
+	if l.peers != nil {
+		return l.runTogether(ctx)
+	}
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
 	next := 0
@@ -140,7 +195,7 @@ func (l *Limiter) Rings() int {
 	for i := range l.stripe {
 		s := &l.stripe[i]
 		s.mu.Lock()
-		n += len(s.rings) + len(s.held)
+		n += len(s.rings) + len(s.held) + len(s.records)
 		s.mu.Unlock()
 	}
 	return n

@@ -10,8 +10,16 @@ const parallelRetry = time.Second
 const inline = 24
 
 // Take admits a request under all its limits or none. When it refuses, Short
-// names the limit that takes longest to clear.
+// names the limit that takes longest to clear. It never waits: among other nodes,
+// credit that this node does not hold is missing.
 func (l *Limiter) Take(holds []Hold) (Short, bool) {
+	if l.peers != nil {
+		return l.takeTogether(nil, holds)
+	}
+	return l.takeAlone(holds)
+}
+
+func (l *Limiter) takeAlone(holds []Hold) (Short, bool) {
 	var fixed [inline]uint16
 	locks := l.lock(holds, fixed[:0])
 	defer l.unlock(locks)
@@ -51,8 +59,13 @@ func (l *Limiter) Return(h *Hold) {
 	}
 	s := l.of(h.ID)
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.peers != nil {
+		l.giveBack(s, h, h.Units, instantAt(l.elapsed()))
+		h.taken = false
+		return
+	}
 	l.undo(h)
-	s.mu.Unlock()
 }
 
 // Settle replaces the units a hold reserved by what the call used: the
@@ -62,6 +75,11 @@ func (l *Limiter) Settle(h *Hold, used int64) {
 		return
 	}
 	used = max(0, used)
+	if l.peers != nil {
+		l.settleTogether(h, used)
+		h.Units, h.taken = 0, false
+		return
+	}
 	s := l.of(h.ID)
 	s.mu.Lock()
 	r := s.ringOf(h.ID, slotAt(l.elapsed()))
@@ -74,11 +92,15 @@ func (l *Limiter) Settle(h *Hold, used int64) {
 	h.Units, h.taken = 0, false
 }
 
-// State is what a limit has left and when it is wholly free again.
+// State is what a limit has left and when it is wholly free again, as far as
+// this node knows.
 func (l *Limiter) State(id uint64, kind Kind, limit int64) (left int64, reset time.Duration) {
 	s := l.of(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if l.peers != nil {
+		return l.stateTogether(s, id, kind, limit)
+	}
 	if kind == Parallel {
 		return max(0, limit-s.held[id]), 0
 	}

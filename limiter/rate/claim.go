@@ -1,0 +1,401 @@
+package rate
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// claim is a limit that this node wants to grant of.
+type claim struct {
+	id   uint64
+	kind Kind
+	home string
+}
+
+// assume makes this node the one that grants of a limit that is its own by the
+// outlook, if it is certain that no other grants of it or has lately.
+func (l *Limiter) assume(s *stripe, o *outlook, id uint64, home string, kind Kind, t instant) bool {
+	ring, d := s.dutyOf(id)
+	if ring != nil && (d.role == granting || d.role == handed) && !o.doubts(d.epoch, t.elapsed) {
+		// Whoever owned it meanwhile would have had to take it from here.
+		d.role, d.epoch, d.seen = granting, o.epoch, t.at
+		s.markAll(ring, d)
+		return true
+	}
+	if ring != nil && d.role == moved && d.epoch == o.epoch {
+		return false
+	}
+	if !l.certain(o, id, home, t.elapsed) {
+		return false
+	}
+	l.establish(s, o, claim{id, kind, home}, nil, t)
+	return true
+}
+
+// certain tells whether what other nodes may have granted of a limit is known
+// here or has left every span.
+func (l *Limiter) certain(o *outlook, id uint64, home string, now time.Duration) bool {
+	alone := true
+	for i := range o.nodes {
+		alone = alone && (i == o.self || !o.nodes[i].alive)
+	}
+	if alone {
+		return true
+	}
+	if o.doubt >= 0 && now < o.doubt+memory {
+		return false
+	}
+	mine := now >= memory
+	for _, p := range o.past {
+		if now >= p.until+memory {
+			continue
+		}
+		owner, _ := p.owner(id, home)
+		if owner >= 0 && owner == p.self {
+			continue
+		}
+		mine = false
+		if owner < 0 {
+			continue
+		}
+		if i := o.byID(p.nodes[owner].id); i < 0 || !o.nodes[i].alive || o.nodes[i].inc != p.nodes[owner].inc {
+			return false // it can hand over nothing any more: ask everybody
+		}
+	}
+	if mine {
+		return true
+	}
+	if now < memory && (o.self < 0 || !o.nodes[o.self].first) {
+		return false // what an earlier start of this node has granted
+	}
+	return l.finals.all(o)
+}
+
+// finals is who has handed over all that this node owns by an outlook.
+type finals struct {
+	mu sync.Mutex
+	by map[uint16]final
+}
+
+type final struct {
+	digest uint64
+	inc    uint32
+}
+
+func (f *finals) all(o *outlook) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range o.nodes {
+		n := &o.nodes[i]
+		if i == o.self || !n.alive {
+			continue
+		}
+		if f.by[n.at] != (final{o.digest, n.inc}) {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *finals) note(at uint16, x final) {
+	f.mu.Lock()
+	f.by[at] = x
+	f.mu.Unlock()
+}
+
+// own claims the limits of this node's own asks and has those who wait try anew.
+func (l *Limiter) own(ctx context.Context, o *outlook, items []askItem, t instant) {
+	var claims []claim
+	away := map[uint16][]askItem{}
+	for _, it := range items {
+		s := l.of(it.id)
+		s.mu.Lock()
+		_, d := s.dutyOf(it.id)
+		if d != nil && d.role == moved && d.epoch == o.epoch && o.find(d.to) >= 0 {
+			away[d.to] = append(away[d.to], it)
+		} else {
+			claims = append(claims, claim{it.id, it.kind, it.home})
+		}
+		s.mu.Unlock()
+	}
+	for to, items := range away { // others believe that it is theirs
+		m := askMessage{mode: direct, digest: o.digest, items: items}
+		if reply, err := l.ask(ctx, l.line(to), &m, askWithin); err == nil {
+			l.take(o, to, items, reply, t)
+			continue
+		}
+		for _, it := range items {
+			s := l.of(it.id)
+			s.mu.Lock()
+			if _, d := s.dutyOf(it.id); d != nil && d.role == moved {
+				d.role, d.epoch = copied, noSlot
+			}
+			s.mu.Unlock()
+		}
+		l.give(items)
+	}
+	l.gather(ctx, o, claims, nil)
+	for i := range items {
+		it := &items[i]
+		s := l.of(it.id)
+		s.mu.Lock()
+		r := s.record(it.id)
+		if r == nil || r.flight != it.seq {
+			s.mu.Unlock()
+			continue
+		}
+		s.unanswered(r, it)
+		r.lost = false
+		if ring, d := s.dutyOf(it.id); ring != nil && d.role == granting && d.epoch == o.epoch && it.kind != Parallel {
+			ring.advance(slotAt(l.elapsed()))
+			ring.add(r.debt)
+			s.markAll(ring, d)
+			r.debt = 0
+		}
+		if _, d := s.dutyOf(it.id); d != nil && d.role == granting && d.epoch == o.epoch {
+			s.retry(it.id)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// stand answers for a node that does not answer. A broken path is not a dead
+// owner: first this node and another try to reach it.
+func (l *Limiter) stand(ctx context.Context, o *outlook, lost *line, m *askMessage) *askReply {
+	now := l.elapsed()
+	if !lost.lost.Load() || now-time.Duration(lost.sure.Load()) > sureFor || lost.sure.Load() == 0 {
+		reply, sure := l.reach(ctx, o, lost, m)
+		if reply != nil || !sure {
+			return reply
+		}
+		l.lose(lost)
+		if lost.sure.Swap(int64(max(1, l.elapsed()))) == 0 {
+			l.stats.takeovers.Add(1)
+		}
+		o = l.outlook(l.elapsed())
+	}
+	return l.grantAll(ctx, o, m, lost)
+}
+
+// reach tries to get an ask to a node on two paths. Without an answer it says
+// whether two nodes have found that there is none.
+func (l *Limiter) reach(ctx context.Context, o *outlook, to *line, m *askMessage) (reply *askReply, sure bool) {
+	third := -1
+	for i := range o.nodes {
+		if n := &o.nodes[i]; i != o.self && n.alive && n.at != to.at && n.id != m.origin && !l.line(n.at).lost.Load() {
+			third = i
+			break
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	answers := make(chan *askReply, 2)
+	confirmed := make(chan bool, 1)
+	var both sync.WaitGroup
+	both.Go(func() {
+		if raw, err := l.relay(ctx, to, m, min(askWithin, relayWithin+2*to.trip())); err == nil {
+			if r, err := decodeReply(raw, len(m.items)); err == nil {
+				answers <- r
+			}
+		}
+	})
+	if third >= 0 {
+		both.Go(func() {
+			on := *m
+			on.mode, on.owner = relay, to.node
+			raw, err := l.call(ctx, l.line(o.nodes[third].at), on.encode(), askWithin)
+			if err != nil {
+				return
+			}
+			if r, err := decodeReply(raw, len(m.items)); err == nil && !r.unreached() {
+				answers <- r
+			} else if err == nil {
+				confirmed <- true
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { both.Wait(); close(done) }()
+	select {
+	case r := <-answers:
+		cancel()
+		<-done
+		l.stats.relayed.Add(1)
+		return r, false
+	case <-done:
+	}
+	select {
+	case r := <-answers:
+		return r, false
+	default:
+	}
+	select {
+	case sure = <-confirmed:
+	default:
+	}
+	return nil, sure || m.origin != o.src.Self
+}
+
+// gather learns what the others know of limits and then grants of them. With a
+// lost node, this one takes its place.
+func (l *Limiter) gather(ctx context.Context, o *outlook, claims []claim, lost *line) {
+	if len(claims) == 0 {
+		return
+	}
+	var open []claim
+	for _, c := range claims {
+		s := l.of(c.id)
+		s.mu.Lock()
+		if _, busy := s.claims[c.id]; !busy {
+			s.claims[c.id] = o.me
+			open = append(open, c)
+		}
+		s.mu.Unlock()
+	}
+	known := make([][]knowledge, len(open))
+	if len(open) > 0 {
+		l.stats.gathers.Add(1)
+		l.collect(ctx, o, open, lost, known)
+	}
+	t := instantAt(l.elapsed())
+	now := l.outlook(t.elapsed)
+	for i, c := range open {
+		s := l.of(c.id)
+		s.mu.Lock()
+		if winner := s.claims[c.id]; winner == o.me {
+			l.establish(s, now, c, known[i], t)
+		} else {
+			_, d := s.makeDuty(c.id, t.slot)
+			d.role, d.to, d.epoch, d.seen, d.home, d.kind = moved, winner, now.epoch, t.at, l.homeNumber(c.home), c.kind
+		}
+		delete(s.claims, c.id)
+		s.mu.Unlock()
+	}
+	if len(open) < len(claims) { // another goroutine is at it
+		timer := time.NewTimer(20 * time.Millisecond)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// collect asks all other nodes at once.
+func (l *Limiter) collect(ctx context.Context, o *outlook, claims []claim, lost *line, known [][]knowledge) {
+	payload := encodeGather(claims)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for i := range o.nodes {
+		n := &o.nodes[i]
+		ln := l.line(n.at)
+		if i == o.self || !n.alive || lost != nil && n.at == lost.at || ln.lost.Load() {
+			continue
+		}
+		all.Go(func() {
+			raw, err := l.call(ctx, ln, payload, askWithin)
+			if err != nil {
+				l.lose(ln)
+				return
+			}
+			list, err := decodeKnown(raw, len(claims))
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for j, k := range list {
+				for _, x := range k {
+					if x.role == claiming { // two claim it: all agree on who yields
+						l.yield(o, claims[j], n)
+						continue
+					}
+					known[j] = append(known[j], x)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// yield lets another node have a limit that both claim, if it is the one that
+// all would choose of the two.
+func (l *Limiter) yield(o *outlook, c claim, to *node) {
+	if o.self >= 0 && mix(c.id, o.nodes[o.self].hash) > mix(c.id, to.hash) {
+		return
+	}
+	s := l.of(c.id)
+	s.mu.Lock()
+	if _, still := s.claims[c.id]; still {
+		s.claims[c.id] = to.at
+	}
+	s.mu.Unlock()
+}
+
+// establish makes this node the one that grants, with all that is known.
+func (l *Limiter) establish(s *stripe, o *outlook, c claim, known []knowledge, t instant) {
+	if ring, d := s.dutyOf(c.id); ring != nil {
+		known = append(known, l.tell(s, o, ring, d, t))
+	}
+	if r := s.record(c.id); r != nil && c.kind != Parallel {
+		if k, ok := l.tellRecord(r, o, t); ok {
+			known = append(known, k)
+		}
+	}
+	ring, d := s.makeDuty(c.id, t.slot)
+	*d = duty{epoch: o.epoch, source: o.me, seen: t.at, home: l.homeNumber(c.home), kind: c.kind, role: granting,
+		live: d.live, active: d.active, phase: d.phase}
+	*ring = ring0(c.id, t.slot)
+	if c.kind == Parallel {
+		l.leases(s, ring, known, o.me, t)
+		return
+	}
+	merge(ring, known, t.elapsed)
+	s.markAll(ring, d)
+}
+
+func ring0(id uint64, now uint32) ring { return ring{id: id, last: now} }
+
+// leases takes over who holds parallel slots. What a node says of itself goes
+// before what others say of it.
+func (l *Limiter) leases(s *stripe, ring *ring, known []knowledge, me uint16, t instant) {
+	type held struct {
+		lease
+		itself bool
+	}
+	best := map[uint16]held{}
+	for _, k := range known {
+		for _, x := range k.leases {
+			at := l.number(x.node)
+			itself := k.role == record0
+			if old, ok := best[at]; at == me || ok && (old.itself && !itself || old.itself == itself && old.units >= x.units) {
+				continue
+			}
+			best[at] = held{x, itself}
+		}
+	}
+	for at := range *l.lines.Load() {
+		delete(s.entries, entryKey{ring.id, uint16(at)})
+	}
+	for at, x := range best {
+		if x.units == 0 || x.age >= leaseLife {
+			continue
+		}
+		s.entries[entryKey{ring.id, at}] = entry{granted: x.units, at: t.at - stamp(x.age/time.Millisecond), inc: x.inc, seq: x.seq}
+		ring.sum += int64(x.units)
+	}
+}
+
+// markAll has the whole ring told to the stand-in.
+func (s *stripe) markAll(ring *ring, d *duty) {
+	for i, n := range ring.counts {
+		if n > 0 {
+			d.dirty |= 1 << i
+		}
+	}
+	if d.dirty != 0 && !d.live {
+		d.live = true
+		s.dirty = append(s.dirty, ring.id)
+	}
+}

@@ -1,0 +1,237 @@
+package rate
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// serveGather tells a node that claims limits what this one knows of them, and
+// from then on grants of them no more.
+func (l *Limiter) serveGather(from string, d *decoder) ([]byte, error) {
+	claims, err := decodeGather(d)
+	if err != nil {
+		return nil, err
+	}
+	t := instantAt(l.elapsed())
+	o := l.outlook(t.elapsed)
+	taker := l.number(from)
+	known := make([][]knowledge, len(claims))
+	for i, c := range claims {
+		known[i] = l.concede(o, c, taker, t)
+	}
+	return encodeKnown(known), nil
+}
+
+func (l *Limiter) concede(o *outlook, c claim, taker uint16, t instant) (known []knowledge) {
+	s := l.of(c.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, busy := s.claims[c.id]; busy {
+		if o.self >= 0 && mix(c.id, o.nodes[o.self].hash) > mix(c.id, l.hash(l.line(taker).node)) {
+			known = append(known, knowledge{role: claiming})
+		} else {
+			s.claims[c.id] = taker
+		}
+	}
+	if r := s.record(c.id); r != nil {
+		if k, ok := l.tellRecord(r, o, t); ok {
+			known = append(known, k)
+		}
+		// What another is granting at this moment the taker does not hear of.
+		if r.flight != 0 {
+			r.flight = 0
+			for _, x := range s.queues[c.id] {
+				x.asked = false
+			}
+			s.enliven(r)
+		}
+	}
+	ring, d := s.dutyOf(c.id)
+	if ring != nil {
+		known = append(known, l.tell(s, o, ring, d, t))
+		if d.role == granting || d.role == handed {
+			d.role, d.to, d.epoch = moved, taker, o.epoch
+		}
+		return known
+	}
+	if owner, _ := o.owner(c.id, c.home); owner >= 0 && owner == o.self {
+		// By this node's outlook it could begin to grant itself.
+		_, d = s.makeDuty(c.id, t.slot)
+		d.role, d.to, d.epoch, d.seen, d.source, d.kind, d.home = moved, taker, o.epoch, t.at, o.me, c.kind, l.homeNumber(c.home)
+	}
+	return known
+}
+
+// pushed is one ring on its way to another node.
+type pushed struct {
+	claim
+	known knowledge
+}
+
+// pushItems bounds one message of rings.
+const pushItems = 512
+
+// handOver gives each ring to the node that owns it now, and says so when all
+// that a node owns has gone there. It is called when the outlook has changed.
+func (l *Limiter) handOver(ctx context.Context) {
+	o := l.outlook(l.elapsed())
+	if o.self < 0 {
+		return
+	}
+	to := map[uint16][]pushed{}
+	for i := range l.stripe {
+		l.pick(&l.stripe[i], o, to)
+	}
+	var all sync.WaitGroup
+	for i := range o.nodes {
+		n := &o.nodes[i]
+		if i == o.self || !n.alive {
+			continue
+		}
+		all.Go(func() { l.pushTo(ctx, o, n, to[n.at]) })
+	}
+	all.Wait()
+}
+
+// pick takes the rings out of a stripe that other nodes own.
+func (l *Limiter) pick(s *stripe, o *outlook, to map[uint16][]pushed) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := instantAt(l.elapsed())
+	for i := range s.rings {
+		ring, d := &s.rings[i], &s.duties[i]
+		owner, _ := o.owner(ring.id, l.homeName(d.home))
+		if owner < 0 {
+			continue
+		}
+		if owner == o.self {
+			if d.role == granting {
+				s.markAll(ring, d) // the stand-in may be another now
+			}
+			continue
+		}
+		n := &o.nodes[owner]
+		switch {
+		case !n.seen: // it is stood in for
+			continue
+		case d.role == granting || d.role == handed:
+		case d.role == copied && (d.source != n.at || d.inc != n.inc):
+		default:
+			continue
+		}
+		to[n.at] = append(to[n.at], pushed{claim{ring.id, d.kind, l.homeName(d.home)}, l.tell(s, o, ring, d, t)})
+		if d.role == granting || d.role == handed {
+			d.role, d.to, d.epoch = moved, n.at, o.epoch
+		} else {
+			d.source, d.inc = n.at, n.inc // once is enough
+			d.seq = 0
+		}
+		l.stats.handed.Add(1)
+	}
+}
+
+func (l *Limiter) pushTo(ctx context.Context, o *outlook, n *node, rings []pushed) {
+	for len(rings) > pushItems {
+		if l.push(ctx, o, n, rings[:pushItems], false) != nil {
+			return
+		}
+		rings = rings[pushItems:]
+	}
+	_ = l.push(ctx, o, n, rings, true) // without it the new owner asks for each
+}
+
+func (l *Limiter) push(ctx context.Context, o *outlook, n *node, rings []pushed, last bool) error {
+	var e encoder
+	if last {
+		e.byte(1)
+	} else {
+		e.byte(0)
+	}
+	e.id(o.digest)
+	e.uint(uint64(o.nodes[o.self].inc))
+	e.int(int64(len(rings)))
+	for i := range rings {
+		e.claim(&rings[i].claim)
+		e.knowledge(&rings[i].known)
+	}
+	payload := e.finish(opPush)
+	var err error
+	for range 2 {
+		if _, err = l.call(ctx, l.line(n.at), payload, 2*askWithin); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (l *Limiter) servePush(from string, d *decoder) ([]byte, error) {
+	last := d.byte() == 1
+	digest, inc := d.id(), d.uint32()
+	rings := make([]pushed, d.count(maxItems, 16))
+	for i := range rings {
+		rings[i] = pushed{d.claim(), d.knowledge()}
+	}
+	if d.err != nil {
+		return nil, fmt.Errorf("read rings handed over: %w", d.err)
+	}
+	t := instantAt(l.elapsed())
+	o := l.outlook(t.elapsed)
+	astray := false
+	for i := range rings {
+		astray = l.accept(o, &rings[i], t) || astray
+	}
+	if last {
+		l.finals.note(l.number(from), final{digest, inc})
+	}
+	if astray {
+		l.signal() // on to whoever owns them by this node's outlook
+	}
+	return pong(), nil
+}
+
+// accept takes over one ring. It reports whether another node owns it.
+func (l *Limiter) accept(o *outlook, p *pushed, t instant) (astray bool) {
+	s := l.of(p.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := []knowledge{p.known}
+	ring, d := s.dutyOf(p.id)
+	to := granting
+	if d == nil || d.role != granting {
+		to = handed
+		if p.known.role == copied {
+			to = copied
+		}
+		if d != nil && d.role == handed {
+			to = handed
+		}
+	}
+	if ring != nil {
+		known = append(known, l.tell(s, o, ring, d, t))
+		if r := s.record(p.id); r != nil {
+			if k, ok := l.tellRecord(r, o, t); ok && p.kind != Parallel {
+				known = append(known, k)
+			}
+		}
+	}
+	epoch := o.epoch
+	if d != nil && to == granting {
+		epoch = d.epoch
+	}
+	ring, d = s.makeDuty(p.id, t.slot)
+	*d = duty{role: to, epoch: epoch, source: o.me, inc: p.known.inc, seen: t.at, kind: p.kind, home: l.homeNumber(p.home),
+		live: d.live, active: d.active, phase: d.phase}
+	if o.self >= 0 {
+		d.inc = o.nodes[o.self].inc
+	}
+	*ring = ring0(p.id, t.slot)
+	if p.kind == Parallel {
+		l.leases(s, ring, known, o.me, t)
+	} else {
+		merge(ring, known, t.elapsed)
+		s.markAll(ring, d)
+	}
+	owner, _ := o.owner(p.id, p.home)
+	return owner >= 0 && owner != o.self
+}

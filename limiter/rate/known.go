@@ -1,0 +1,275 @@
+package rate
+
+import (
+	"fmt"
+	"time"
+)
+
+// Further roles, of knowledge that is no ring.
+const (
+	record0  role = iota + 16 // what the node itself was granted
+	claiming                  // the node wants to grant of it itself
+)
+
+// knowledge is what a node knows of a limit, in the slot numbers of whoever
+// granted.
+type knowledge struct {
+	role   role
+	source string
+	inc    uint32
+	now    time.Duration // since the source's slot 0, at most
+	slots  []slotCount
+	leases []lease // of parallel slots
+}
+
+// slotCount is what was granted in a slot.
+type slotCount struct {
+	slot   uint32
+	total  uint32 // in all; unknown in a record
+	others uint32 // to other nodes; in a record to this one
+}
+
+// lease is parallel slots that a node holds.
+type lease struct {
+	node  string
+	inc   uint32
+	seq   uint64
+	units uint32
+	age   time.Duration
+}
+
+// merge adds to a ring what is known of it, each unit in the slot of the latest
+// moment at which it can have been granted: a unit that counts too long refuses
+// somebody, one that counts too short breaks the limit.
+//
+// Of one granter the fullest word counts, and what it gave to others since by
+// their own word. Of several the fullest counts per slot, not the sum: who
+// granted later knew what was granted before.
+func merge(ring *ring, known []knowledge, elapsed time.Duration) {
+	type who struct {
+		source string
+		inc    uint32
+	}
+	type sum struct{ total, others, records int64 }
+	type group struct {
+		now   time.Duration
+		slots map[uint32]*sum
+	}
+	groups := map[who]*group{}
+	for i := range known {
+		k := &known[i]
+		if k.role == claiming || len(k.slots) == 0 {
+			continue
+		}
+		g := groups[who{k.source, k.inc}]
+		if g == nil {
+			g = &group{slots: map[uint32]*sum{}}
+			groups[who{k.source, k.inc}] = g
+		}
+		g.now = max(g.now, k.now)
+		for _, c := range k.slots {
+			x := g.slots[c.slot]
+			if x == nil {
+				x = &sum{}
+				g.slots[c.slot] = x
+			}
+			if k.role == record0 {
+				x.records += int64(c.others)
+			} else if int64(c.total) >= x.total {
+				x.total, x.others = int64(c.total), int64(c.others)
+			}
+		}
+	}
+	now := slotAt(elapsed)
+	ring.advance(now)
+	var most [slots]int64
+	for _, g := range groups {
+		var mine [slots]int64
+		for slot, x := range g.slots {
+			age := max(0, g.now-time.Duration(slot+1)*slotTime)
+			at := slotAt(max(0, elapsed-age))
+			if now-at >= slots {
+				continue
+			}
+			mine[at%slots] += x.total + max(0, x.records-x.others)
+		}
+		for i, n := range mine {
+			most[i] = max(most[i], n)
+		}
+	}
+	for i, n := range most {
+		if have := int64(ring.counts[i]); n > have {
+			n = min(n, full)
+			ring.sum += n - have
+			ring.counts[i] = uint32(n)
+		}
+	}
+}
+
+// tell is what this node knows of a ring that it holds.
+func (l *Limiter) tell(s *stripe, o *outlook, ring *ring, d *duty, t instant) knowledge {
+	k := knowledge{role: d.role, source: l.line(d.source).node, inc: d.inc}
+	if d.kind == Parallel {
+		if d.role == copied {
+			return k
+		}
+		for at, ln := range *l.lines.Load() {
+			if e, ok := s.entries[entryKey{ring.id, uint16(at)}]; ok && t.at.after(e.at) < leaseLife {
+				k.leases = append(k.leases, lease{ln.node, e.inc, e.seq, e.granted, max(0, t.at.after(e.at))})
+			}
+		}
+		return k
+	}
+	now := t.slot
+	k.now = t.elapsed
+	if d.role == copied && d.source != o.me {
+		since := max(0, t.at.after(d.ref))
+		now = ring.last + uint32(since/slotTime)
+		k.now = time.Duration(ring.last)*slotTime + since
+	}
+	ring.advance(now)
+	for i := range uint32(slots) {
+		if i > now {
+			break
+		}
+		if n := ring.counts[(now-i)%slots]; n > 0 {
+			k.slots = append(k.slots, slotCount{now - i, n, d.otherAt(now - i)})
+		}
+	}
+	return k
+}
+
+// tellRecord is what this node was granted by others.
+func (l *Limiter) tellRecord(r *record, o *outlook, t instant) (knowledge, bool) {
+	k := knowledge{role: record0, source: l.line(r.source).node, inc: r.sourceInc}
+	if r.kind == Parallel {
+		mine := o.shares.mine(r.limit)
+		units := max(r.lease(t.at), r.held-mine)
+		if units <= 0 || o.self < 0 {
+			return k, false
+		}
+		k.leases = []lease{{o.src.Self, o.nodes[o.self].inc, 0, uint32(min(units, full)), 0}}
+		return k, true
+	}
+	for _, g := range r.grant {
+		if g.units == 0 || t.at.after(g.ends) > memory {
+			continue
+		}
+		k.slots = append(k.slots, slotCount{slot: g.slot, others: g.units})
+		k.now = max(k.now, time.Duration(g.slot)*slotTime+max(0, t.at.after(g.ends)))
+	}
+	return k, len(k.slots) > 0
+}
+
+func (e *encoder) knowledge(k *knowledge) {
+	e.byte(byte(k.role))
+	e.name(k.source)
+	e.uint(uint64(k.inc))
+	e.int(int64(k.now / time.Millisecond)) // rounded down: looks younger
+	e.int(int64(len(k.slots)))
+	for _, c := range k.slots {
+		e.uint(uint64(c.slot))
+		e.uint(uint64(c.total))
+		e.uint(uint64(c.others))
+	}
+	e.int(int64(len(k.leases)))
+	for _, x := range k.leases {
+		e.name(x.node)
+		e.uint(uint64(x.inc))
+		e.uint(x.seq)
+		e.uint(uint64(x.units))
+		e.int(int64(x.age / time.Millisecond))
+	}
+}
+
+// maxNow bounds what another node may say its clock shows.
+const maxNow = 1 << 40
+
+func (d *decoder) knowledge() knowledge {
+	k := knowledge{role: role(d.byte()), source: d.name(), inc: d.uint32()}
+	now := d.int()
+	if now > maxNow {
+		d.fail(fmt.Errorf("limits message is %d ms old", now))
+		return k
+	}
+	k.now = time.Duration(now) * time.Millisecond
+	if n := d.count(slots, 3); n > 0 {
+		k.slots = make([]slotCount, n)
+		for i := range k.slots {
+			k.slots[i] = slotCount{d.uint32(), d.uint32(), d.uint32()}
+		}
+	}
+	if n := d.count(maxNames, 5); n > 0 {
+		k.leases = make([]lease, n)
+		for i := range k.leases {
+			k.leases[i] = lease{d.name(), d.uint32(), d.uint(), d.uint32(), d.millis()}
+		}
+	}
+	return k
+}
+
+func (e *encoder) claim(c *claim) {
+	e.id(c.id)
+	e.byte(byte(c.kind))
+	e.name(c.home)
+}
+
+func (d *decoder) claim() claim {
+	c := claim{d.id(), Kind(d.byte()), d.name()}
+	if d.err == nil && (c.kind < Requests || c.kind > Parallel) {
+		d.fail(fmt.Errorf("limit of unknown kind %d", c.kind))
+	}
+	return c
+}
+
+func encodeGather(claims []claim) []byte {
+	var e encoder
+	e.int(int64(len(claims)))
+	for i := range claims {
+		e.claim(&claims[i])
+	}
+	return e.finish(opGather)
+}
+
+func decodeGather(d *decoder) ([]claim, error) {
+	claims := make([]claim, d.count(maxItems, 10))
+	for i := range claims {
+		claims[i] = d.claim()
+	}
+	if d.err != nil {
+		return nil, fmt.Errorf("read claims of limits: %w", d.err)
+	}
+	return claims, nil
+}
+
+func encodeKnown(known [][]knowledge) []byte {
+	var e encoder
+	e.int(int64(len(known)))
+	for _, list := range known {
+		e.int(int64(len(list)))
+		for i := range list {
+			e.knowledge(&list[i])
+		}
+	}
+	return e.finish(opKnown)
+}
+
+func decodeKnown(b []byte, claims int) ([][]knowledge, error) {
+	d, err := openReply(b, opKnown)
+	if err != nil {
+		return nil, err
+	}
+	known := make([][]knowledge, d.count(maxItems, 1))
+	for i := range known {
+		for range d.count(maxWithin, 6) {
+			known[i] = append(known[i], d.knowledge())
+		}
+	}
+	if d.err == nil && len(known) != claims {
+		d.fail(fmt.Errorf("%d answers to %d claims", len(known), claims))
+	}
+	if d.err != nil {
+		return nil, fmt.Errorf("read what is known of limits: %w", d.err)
+	}
+	return known, nil
+}

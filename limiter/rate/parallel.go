@@ -1,0 +1,136 @@
+package rate
+
+import "time"
+
+// lease is how many parallel slots the owner has given this node, while it lasts.
+func (r *record) lease(now stamp) int64 {
+	if p := &r.pool[0]; p.ends.after(now) > 0 {
+		return int64(p.units)
+	}
+	return 0
+}
+
+// spare is how many slots more may be used. It is below zero when a lease has
+// ended while calls run: those run on.
+func (r *record) spare(now stamp, mine int64) int64 { return r.lease(now) + mine - r.held }
+
+// tryParallel asks a limit of calls in flight.
+func (l *Limiter) tryParallel(s *stripe, o *outlook, h *Hold, t instant, take, last bool) (Short, verdict) {
+	room := max(1, h.Units)
+	if room > h.Limit {
+		return Short{Left: max(0, h.Limit)}, refused
+	}
+	mine := o.shares.mine(h.Limit)
+	ring := l.granted(s, o, h, t)
+	r := s.recordOf(h, t.at)
+	if take {
+		r.demand(t.at, h.Units)
+	}
+	free := int64(0)
+	if ring != nil {
+		ring.last = t.slot
+		most := max(0, o.scaled(h.Limit, h.Home)-o.shares.kept(h.Limit))
+		if free = mine + max(0, most-ring.sum) - r.held; room > free {
+			l.lapse(s, ring, t.at)
+			free = mine + max(0, most-ring.sum) - r.held
+		}
+		if room > free {
+			return Short{Left: max(0, free), RetryAfter: parallelRetry}, refused
+		}
+	} else {
+		l.resolve(r, o, h.Home)
+		if free = r.spare(t.at, mine); room > free || len(s.queues[h.ID]) > 0 {
+			if r.noUntil.after(t.at) > 0 && room >= int64(r.noUnits) {
+				return Short{Left: max(0, free), RetryAfter: parallelRetry}, refused
+			}
+			r.lost = r.lost && r.lostUntil.after(t.at) > 0
+			if !r.lost && !last {
+				return Short{Left: max(0, free), RetryAfter: time.Millisecond}, wanting
+			}
+			if last && !r.lost {
+				r.lost, r.lostUntil = true, t.at.plus(time.Second)
+				l.stats.lost.Add(1)
+			}
+			l.enqueue(s, r)
+			if free = o.degraded(h.ID, h.Limit, h.Home) - r.held; room > free {
+				return Short{Left: max(0, free), RetryAfter: parallelRetry}, refused
+			}
+			l.stats.degraded.Add(1)
+		}
+	}
+	if take {
+		r.held += h.Units
+		r.peak = max(r.peak, uint32(min(r.held, full)))
+		h.via, h.taken, h.Left, h.Reset = viaPool, true, max(0, free-h.Units), 0
+		s.enliven(r)
+	}
+	return Short{}, passed
+}
+
+// leaveParallel ends the use of a slot.
+func (l *Limiter) leaveParallel(s *stripe, h *Hold, t instant) {
+	r := s.record(h.ID)
+	if r == nil {
+		return
+	}
+	r.held = max(0, r.held-h.Units)
+	r.used = t.at
+	s.enliven(r)
+	l.serve(s, r, t)
+}
+
+// lapse ends the leases that were not renewed.
+func (l *Limiter) lapse(s *stripe, ring *ring, now stamp) {
+	for at := range *l.lines.Load() {
+		k := entryKey{ring.id, uint16(at)}
+		if e, ok := s.entries[k]; ok && now.after(e.at) >= leaseLife {
+			ring.sum -= int64(e.granted)
+			delete(s.entries, k)
+		}
+	}
+}
+
+// renewal is what a node tells the owner about its parallel slots: how many it
+// keeps at most from now on.
+func (l *Limiter) renewal(r *record, mine int64, t instant) (hold int64, due bool) {
+	beyond := max(0, r.held-mine)
+	lease := r.lease(t.at)
+	keep := beyond + r.expected(t.at, ahead)
+	hold = max(beyond, min(lease, keep))
+	switch {
+	case lease == 0 && beyond == 0:
+		return 0, false
+	case lease > hold: // spare slots are wanted elsewhere
+		return hold, true
+	}
+	return hold, t.at.after(r.sent) >= leaseRenew
+}
+
+// grantParallel gives a node slots; what it holds in all is the answer.
+func (l *Limiter) grantParallel(s *stripe, o *outlook, ring *ring, d *duty, it *askItem, k entryKey, e entry, t instant) (entry, answer) {
+	most := max(0, o.scaled(it.limit, it.home)-o.shares.kept(it.limit))
+	own := int64(0)
+	if r := s.record(it.id); r != nil {
+		own = max(0, r.held-o.shares.mine(it.limit))
+	}
+	count := func() int64 { return most - (ring.sum - int64(e.granted)) - own - it.hold }
+	free := count()
+	if free < it.want {
+		if l.lapse(s, ring, t.at); e.granted > 0 {
+			if _, still := s.entries[k]; !still {
+				e.granted = 0
+			}
+		}
+		free = count()
+	}
+	free = max(0, free)
+	more := l.portion(d, free, it)
+	ring.sum += it.hold + more - int64(e.granted)
+	ring.last = t.slot
+	e.granted = uint32(min(it.hold+more, full))
+	a := answer{granted: e.granted, left: max(0, free-more), retry: parallelRetry}
+	if more < it.need {
+		a.flags |= flagExhausted
+	}
+	return e, a
+}

@@ -1,0 +1,466 @@
+package rate
+
+import (
+	"context"
+	"time"
+)
+
+// via is where the units of a hold came from.
+type via uint8
+
+const (
+	viaRing  via = iota // granted by this node to itself
+	viaPool             // credit
+	viaShare            // the standing part
+	viaLone             // the part of a node that reaches nobody who grants
+)
+
+// verdict is what a limit says to a hold.
+type verdict uint8
+
+const (
+	passed verdict = iota
+	wanting
+	refused
+)
+
+// instant is one reading of the clock in all the measures that are in use.
+type instant struct {
+	elapsed time.Duration
+	slot    uint32 // of rings
+	use     uint32 // of own use
+	at      stamp
+}
+
+func instantAt(elapsed time.Duration) instant {
+	return instant{elapsed, slotAt(elapsed), uint32(elapsed / useTime), stampAt(elapsed)}
+}
+
+// TakeCtx is Take for those who can wait: where this node is short of credit it
+// asks for more, a second at most. A ctx that ends is a refusal.
+func (l *Limiter) TakeCtx(ctx context.Context, holds []Hold) (Short, bool) {
+	if l.peers == nil {
+		return l.takeAlone(holds)
+	}
+	return l.takeTogether(ctx, holds)
+}
+
+func (l *Limiter) takeTogether(ctx context.Context, holds []Hold) (Short, bool) {
+	var fixed [inline]uint16
+	locks := l.lock(holds, fixed[:0])
+	elapsed := l.elapsed()
+	o := l.outlook(elapsed)
+	short, v := l.attempt(o, instantAt(elapsed), holds, nil, false)
+	l.unlock(locks)
+	if v == wanting && ctx != nil {
+		return l.await(ctx, holds)
+	}
+	return short, v == passed
+}
+
+// attempt takes all holds or none. Those of a waiter that credit has been put
+// aside for count as passed; a last attempt falls back on what a node may admit
+// that nobody grants to.
+func (l *Limiter) attempt(o *outlook, t instant, holds []Hold, w *waiter, last bool) (Short, verdict) {
+	short, v := Short{}, passed
+	for i := range holds {
+		h := &holds[i]
+		h.Units = max(0, h.Units)
+		h.taken = false
+		s, got := Short{}, passed
+		if w != nil {
+			x := &w.wants[i]
+			switch x.state {
+			case put:
+				if v == passed {
+					l.of(h.ID).claim(h, x, t)
+				}
+				continue
+			case denied:
+				s, got = Short{Left: x.left, RetryAfter: x.retry}, refused
+			default:
+				x.state = idle
+			}
+		}
+		if got == passed {
+			s, got = l.tryTogether(l.of(h.ID), o, h, t, v == passed, last)
+		}
+		if w != nil && got == wanting {
+			w.wants[i].state = waiting
+		}
+		if got == passed {
+			continue
+		}
+		if s.Index = i; v == passed || got > v || got == v && longer(s, short) {
+			short = s
+		}
+		if v == passed {
+			for j := i - 1; j >= 0; j-- {
+				l.undoTogether(o, &holds[j], t, w, j)
+			}
+		}
+		v = max(v, got)
+	}
+	if v == passed && w != nil {
+		for i := range holds {
+			if w.wants[i].state == put {
+				w.wants[i].state = idle
+			}
+		}
+	}
+	return short, v
+}
+
+// tryTogether asks one limit; with take it takes.
+func (l *Limiter) tryTogether(s *stripe, o *outlook, h *Hold, t instant, take, last bool) (Short, verdict) {
+	if h.Kind == Parallel {
+		return l.tryParallel(s, o, h, t, take, last)
+	}
+	limit := o.scaled(h.Limit, h.Home)
+	kept := o.shares.kept(h.Limit)
+	most := max(0, limit-kept)
+	if h.Kind == Tokens && take && h.Units > most && most > 0 {
+		// What is kept back for the others cannot be had in one piece.
+		h.Units = most
+	}
+	room := max(1, h.Units)
+	if room > h.Limit {
+		return Short{Left: max(0, h.Limit)}, refused
+	}
+	if r := l.granted(s, o, h, t); r != nil {
+		return l.tryRing(s, o, h, t, r, limit, most, take)
+	}
+	r := s.recordOf(h, t.at)
+	l.resolve(r, o, h.Home)
+	if take {
+		r.demand(t.at, h.Units)
+	}
+	return l.tryRecord(s, o, h, t, r, take, last)
+}
+
+// granted is the ring of a limit if this node is the one that grants, nil else.
+func (l *Limiter) granted(s *stripe, o *outlook, h *Hold, t instant) *ring {
+	i, ok := s.index[h.ID]
+	if ok && s.duties[i].epoch == o.epoch && s.duties[i].role == granting {
+		s.duties[i].seen = t.at
+		return &s.rings[i]
+	}
+	if owner, _ := o.owner(h.ID, h.Home); owner < 0 || owner != o.self {
+		return nil
+	}
+	if !l.assume(s, o, h.ID, h.Home, h.Kind, t) {
+		return nil
+	}
+	r, _ := s.dutyOf(h.ID)
+	return r
+}
+
+// tryRing is a request on the node that grants.
+func (l *Limiter) tryRing(s *stripe, o *outlook, h *Hold, t instant, r *ring, limit, most int64, take bool) (Short, verdict) {
+	r.advance(t.slot)
+	room := max(1, h.Units)
+	if room <= most-r.sum && r.fits(h.Units) {
+		if take {
+			r.add(h.Units)
+			d := &s.duties[s.index[h.ID]]
+			d.used(o.me, t.elapsed)
+			s.mark(r.id, d, r.last)
+			h.slot, h.by, h.via, h.taken = r.last, o.me, viaRing, true
+			h.Left, h.Reset = max(0, limit-r.sum), leaves(r.last)-t.elapsed
+			if h.Units == 0 {
+				h.Reset = r.reset(t.elapsed)
+			}
+		}
+		return Short{}, passed
+	}
+	left := max(0, most-r.sum)
+	wait := max(time.Millisecond, r.wait(most-room, t.elapsed))
+	reset := r.reset(t.elapsed)
+	if mine := o.shares.mine(h.Limit); mine >= room {
+		x := s.recordOf(h, t.at)
+		x.used = t.at
+		free := mine - x.share.sum(t.use)
+		if room <= free {
+			if take {
+				x.takeShare(h, t)
+				h.Left, h.Reset = left+free-h.Units, max(reset, useSlots*useTime)
+			}
+			return Short{}, passed
+		}
+		left += max(0, free)
+	}
+	return Short{Left: left, RetryAfter: wait}, refused
+}
+
+// tryRecord is a request on any other node.
+func (l *Limiter) tryRecord(s *stripe, o *outlook, h *Hold, t instant, r *record, take, last bool) (Short, verdict) {
+	room := max(1, h.Units)
+	credit := r.credit(t.at)
+	if room <= credit && len(s.queues[h.ID]) == 0 {
+		if !take {
+			return Short{}, passed
+		}
+		if slot, ok := r.spend(t.at, h.Units); ok {
+			r.own.add(t.use, h.Units)
+			h.slot, h.by, h.inc, h.use, h.via, h.taken = slot, r.source, r.sourceInc, t.use, viaPool, true
+			h.Left, h.Reset = r.figures(t.at, h.Limit)
+			l.askAhead(s, o, r, t)
+			return Short{}, passed
+		}
+	}
+	mine := o.shares.mine(h.Limit)
+	free := int64(0)
+	if mine > 0 {
+		free = max(0, mine-r.share.sum(t.use))
+	}
+	if room <= free {
+		if take {
+			r.takeShare(h, t)
+			h.Left, h.Reset = r.figures(t.at, h.Limit)
+			h.Reset = max(h.Reset, useSlots*useTime)
+			l.askAhead(s, o, r, t)
+		}
+		return Short{}, passed
+	}
+	if r.noUntil.after(t.at) > 0 && room >= int64(r.noUnits) {
+		return Short{Left: free + credit, RetryAfter: max(time.Millisecond, r.passes.after(t.at))}, refused
+	}
+	if r.lost = r.lost && r.lostUntil.after(t.at) > 0; r.lost || last {
+		l.enqueue(s, r) // the owner may be back
+		if last && !r.lost {
+			r.lost, r.lostUntil = true, t.at.plus(time.Second)
+			l.stats.lost.Add(1)
+		}
+		alone := max(0, o.degraded(h.ID, h.Limit, h.Home)-r.own.sum(t.use))
+		if room > alone {
+			return Short{Left: alone, RetryAfter: time.Second}, refused
+		}
+		if take {
+			r.own.add(t.use, h.Units)
+			h.use, h.via, h.taken = t.use, viaLone, true
+			h.Left, h.Reset = alone-h.Units, useSlots*useTime
+			l.stats.degraded.Add(1)
+		}
+		return Short{}, passed
+	}
+	return Short{Left: free + credit, RetryAfter: time.Millisecond}, wanting
+}
+
+func (r *record) takeShare(h *Hold, t instant) {
+	r.share.add(t.use, h.Units)
+	r.own.add(t.use, h.Units)
+	h.use, h.via, h.taken = t.use, viaShare, true
+}
+
+// figures is what a client is told of a limit that another node owns.
+func (r *record) figures(now stamp, limit int64) (left int64, reset time.Duration) {
+	if !r.told {
+		return max(0, limit-r.own.sum(r.own.last)), slots * slotTime
+	}
+	return min(limit, int64(r.left)+r.credit(now)), max(0, r.reset.after(now))
+}
+
+// askAhead asks before the credit is used up, for limits that are warm: who
+// comes once a minute would only get credit that ends unused.
+func (l *Limiter) askAhead(s *stripe, o *outlook, r *record, t instant) {
+	if r.flight != 0 || r.queued || r.noUntil.after(t.at) > 0 {
+		return
+	}
+	trip := l.line(r.owner).trip()
+	want := r.expected(t.at, ahead+2*trip)
+	if want <= 1 {
+		// One at a time, but often enough that the next comes within the life of
+		// a credit.
+		if trip == 0 || !r.told || t.at.after(r.sent) > creditLife+trip {
+			return
+		}
+		want = 1
+	}
+	if have := r.credit(t.at); have >= (want+1)/2 {
+		return
+	}
+	l.enqueue(s, r)
+}
+
+// resolve finds who grants of a limit.
+func (l *Limiter) resolve(r *record, o *outlook, home string) {
+	if r.epoch == o.epoch {
+		return
+	}
+	r.epoch, r.home = o.epoch, l.homeNumber(home)
+	r.owner, r.backup = o.me, o.me
+	owner, backup := o.owner(r.id, home)
+	if owner >= 0 {
+		r.owner = o.nodes[owner].at
+	}
+	if r.backup = r.owner; backup >= 0 {
+		r.backup = o.nodes[backup].at
+	}
+}
+
+// undoTogether gives a hold back within an attempt; of a waiter's it stays put
+// aside.
+func (l *Limiter) undoTogether(o *outlook, h *Hold, t instant, w *waiter, i int) {
+	if w != nil && w.wants[i].state == put {
+		if r := l.of(h.ID).record(h.ID); r != nil && h.Kind != Parallel {
+			r.own.back(h.use, h.Units)
+		}
+		h.taken = false
+		return
+	}
+	l.giveBack(l.of(h.ID), h, h.Units, t)
+	h.taken = false
+}
+
+// giveBack returns some units of a hold to where they came from. The stripe is
+// locked.
+func (l *Limiter) giveBack(s *stripe, h *Hold, units int64, t instant) {
+	if !h.taken || units <= 0 {
+		return
+	}
+	if h.Kind == Parallel {
+		l.leaveParallel(s, h, t)
+		return
+	}
+	if h.via == viaRing {
+		if r, d := s.dutyOf(h.ID); r != nil && d.source == h.by && (d.role == granting || d.role == moved) {
+			r.back(h.slot, units)
+			s.mark(h.ID, d, h.slot)
+		}
+		return
+	}
+	r := s.record(h.ID)
+	if r == nil {
+		return
+	}
+	r.own.back(h.use, units)
+	switch h.via {
+	case viaShare:
+		r.share.back(h.use, units)
+	case viaPool:
+		if h.by != r.source || h.inc != r.sourceInc || h.slot == noSlot {
+			return
+		}
+		if r.unspend(t.at, h.slot, units) {
+			l.serve(s, r, t)
+			return
+		}
+		s.sendBack(r, h.slot, units)
+	}
+}
+
+// settleTogether is Settle among other nodes.
+func (l *Limiter) settleTogether(h *Hold, used int64) {
+	s := l.of(h.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := instantAt(l.elapsed())
+	if used < h.Units {
+		l.giveBack(s, h, h.Units-used, t)
+		return
+	}
+	more := used - h.Units
+	if more == 0 {
+		return
+	}
+	if r, d := s.dutyOf(h.ID); r != nil && d.role == granting {
+		r.advance(t.slot)
+		r.add(more)
+		s.mark(h.ID, d, r.last)
+		return
+	}
+	r := s.recordOf(h, t.at)
+	r.used = t.at
+	r.own.add(t.use, more)
+	for i := range r.pool {
+		if p := &r.pool[i]; p.ends.after(t.at) > 0 {
+			n := min(int64(p.units), more)
+			p.units -= uint32(n)
+			more -= n
+		}
+	}
+	if more > 0 {
+		r.debt += more
+		s.enliven(r)
+		l.resolve(r, l.outlook(t.elapsed), h.Home)
+		l.enqueue(s, r)
+	}
+}
+
+// stateTogether is State among other nodes.
+func (l *Limiter) stateTogether(s *stripe, id uint64, kind Kind, limit int64) (int64, time.Duration) {
+	t := instantAt(l.elapsed())
+	if r, d := s.dutyOf(id); r != nil && d.role == granting {
+		if kind == Parallel {
+			held := int64(0)
+			if x := s.record(id); x != nil {
+				held = x.held
+			}
+			return max(0, limit-r.sum-held), 0
+		}
+		r.advance(t.slot)
+		share := int64(0)
+		if x := s.record(id); x != nil {
+			share = x.share.sum(t.use)
+		}
+		return max(0, limit-r.sum-share), r.reset(t.elapsed)
+	}
+	r := s.record(id)
+	switch {
+	case r == nil:
+		return max(0, limit), 0
+	case kind == Parallel:
+		return max(0, limit-r.held), 0
+	}
+	left, reset := r.figures(t.at, limit)
+	if r.own.sum(t.use) == 0 && !r.told {
+		reset = 0
+	}
+	return left, reset
+}
+
+// mark has a slot told to the stand-in.
+func (s *stripe) mark(id uint64, d *duty, slot uint32) {
+	d.dirty |= 1 << (slot % slots)
+	if !d.live {
+		d.live = true
+		s.dirty = append(s.dirty, id)
+	}
+}
+
+// sendBack keeps units for the next ask to take along.
+func (s *stripe) sendBack(r *record, slot uint32, units int64) {
+	if units <= 0 || slot == noSlot {
+		return
+	}
+	r.ungrant(slot, units)
+	list := s.backs[r.id]
+	for i := range list {
+		if list[i].slot == slot {
+			list[i].units += units
+			return
+		}
+	}
+	if len(list) < slots {
+		s.backs[r.id] = append(list, slotUnits{slot, units})
+	}
+	s.enliven(r)
+}
+
+// used notes that a node has asked.
+func (d *duty) used(node uint16, elapsed time.Duration) {
+	d.turn(elapsed)
+	d.active[0] |= 1 << (node % 64)
+}
+
+const activeHalf = 2500 * time.Millisecond
+
+func (d *duty) turn(elapsed time.Duration) {
+	switch phase := uint32(elapsed / activeHalf); {
+	case phase == d.phase:
+	case phase == d.phase+1:
+		d.active[1], d.active[0], d.phase = d.active[0], 0, phase
+	default:
+		d.active[1], d.active[0], d.phase = 0, 0, phase
+	}
+}
