@@ -108,6 +108,9 @@ func (b *Bank) item(node NodeID, inc uint64, it *Item, notices *[]Notice) Grant 
 	g := Grant{}
 	if w == cur && known && inc == m.inc && !m.left {
 		l := cur.lease(node, inc)
+		if l.closed { // its sums came before its first ask: it may spend no more
+			return b.answer(it.Scope, cur, &def, Grant{Closed: true})
+		}
 		if !def.Soft {
 			before := cur.out()
 			limit := def.LimitIn(cur.start)

@@ -342,3 +342,18 @@ func golden(t *testing.T, path string, got []byte) {
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(got))
 }
+
+// A node whose books are closed asks without naming a window: it is told so,
+// and no credit is worked out for a lease that holds none.
+func TestAskOfAClosedStartIsAnsweredClosed(t *testing.T) {
+	sc := model.Scope{Dim: model.DimKey, ID: "k"}
+	b := budget.NewBank(func(model.Scope) (model.BudgetDef, bool) { return model.BudgetDef{Limit: unit.Dollar}, true }, nil)
+	at := time.Unix(1_700_000_000, 0)
+	b.Do(at, &budget.Command{Op: budget.OpClose, Node: "b", Incarnation: 2, Settled: []budget.Settled{{Incarnation: 1, Scope: sc, S: 5}}})
+	b.Do(at, &budget.Command{Op: budget.OpRegister, Node: "b", Incarnation: 1})
+	a := b.Do(at, &budget.Command{Op: budget.OpBatch, Node: "b", Incarnation: 1,
+		Items: []budget.Item{{Scope: sc, Window: budget.CurrentWindow, Want: unit.Dollar, Need: unit.Dollar}}})
+	require.Len(t, a.Grants, 1)
+	require.True(t, a.Grants[0].Closed)
+	require.Zero(t, a.Grants[0].G)
+}
