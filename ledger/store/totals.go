@@ -54,6 +54,7 @@ func eachScope(e *Entry, fn func(scopeKey)) {
 	two(model.DimMember, e.Team, e.User)
 	two(model.DimModelPerTeam, e.Team, e.Group)
 	one(model.DimOrganization, e.Organization)
+	two(model.DimOrgMember, e.Organization, e.User)
 	one(model.DimEndUser, e.EndUser)
 	one(model.DimDeployment, e.ModelID)
 	one(model.DimProvider, e.Provider)

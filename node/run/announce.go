@@ -1,18 +1,12 @@
 package run
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"time"
 
 	"tollgate/cluster"
-	"tollgate/config/model"
-	"tollgate/config/unit"
-	"tollgate/ledger/query"
-	"tollgate/ledger/store"
-	"tollgate/limiter/budget"
 	"tollgate/proxy/refusal"
 )
 
@@ -109,33 +103,4 @@ func (n *node) unavailable(err error) *refusal.Refusal {
 		return refusal.New(413, "invalid_request_error", "", "The change is too large: "+err.Error()+".")
 	}
 	return refusal.Unavailable("not_changed", "The change could not be made: "+err.Error()+".", time.Second)
-}
-
-// spend answers the management API's questions about money.
-type spend struct {
-	query.Query
-	ledger  *store.Ledger
-	bank    *budget.Bank
-	account *budget.Account
-}
-
-// Spent is what a scope has used: in its budget's window as the bank and this
-// node know it, or in all when since is the zero time.
-func (s spend) Spent(sc model.Scope, since time.Time) unit.Money {
-	if since.IsZero() {
-		if sc.Dim == model.DimProxy { // everything, with or without a budget
-			total, err := s.Total(context.Background(), query.Range{})
-			if err == nil {
-				return total.Spend
-			}
-		}
-		return s.ledger.SpendOf(sc)
-	}
-	if spent, window, ok := s.account.Spent(sc); ok && window >= since.Unix() {
-		return spent
-	}
-	if v, ok := s.bank.Look(sc, "", 0); ok && v.Window >= since.Unix() {
-		return v.Settled
-	}
-	return 0
 }

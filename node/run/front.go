@@ -38,9 +38,9 @@ func (n *node) openFront() error {
 	})
 	management, err := admin.New(admin.Deps{
 		State: n.store, Mutate: n.cluster.Mutate, Unavailable: n.unavailable, Revoked: n.cluster.Spread, Consistent: n.consistent,
-		SealAnswer:     func(entity, plain string) (string, error) { return n.box.Seal(entity, "answer", plain) },
-		OpenAnswer:     func(entity, sealed string) (string, error) { return n.box.Open(entity, "answer", sealed) },
-		Spend:          spend{Query: books, ledger: n.ledger, bank: n.bank, account: n.account},
+		SealAnswer: func(entity, plain string) (string, error) { return n.box.Seal(entity, "answer", plain) },
+		OpenAnswer: func(entity, sealed string) (string, error) { return n.box.Open(entity, "answer", sealed) },
+		Spend:      n.openSpend(books), Limits: rateLooker{n.rates},
 		SealDeployment: n.sealDeployment, IsSecret: file.IsSecretParam,
 		MasterKeyHash: n.masterHash, Clock: n.clock, Logger: n.log, Rand: rand.Reader,
 	})

@@ -128,6 +128,23 @@ func tagActivity(c *call) *refusal.Refusal {
 	return c.activity(query.ByTag, "tags", c.needsSpend)
 }
 
+func organizationActivity(c *call) *refusal.Refusal {
+	return c.activity(query.ByOrganization, "organization_ids", func(f *query.ActivityFilter) *refusal.Refusal {
+		if c.seesSpend() {
+			return nil
+		}
+		for _, id := range f.IDs {
+			if !c.leadsOrg(id) {
+				return forbidden("User=%s does not manage organization=%s.", c.owner(), id)
+			}
+		}
+		if len(f.IDs) == 0 {
+			return forbidden("Name the organizations: organization_ids. Your role=%s", c.p.Role)
+		}
+		return nil
+	})
+}
+
 func customerActivity(c *call) *refusal.Refusal {
 	return c.activity(query.ByEndUser, "end_user_ids", c.needsSpend)
 }

@@ -44,6 +44,7 @@ type Deps struct {
 	SealAnswer func(entity, plain string) (sealed string, err error)
 	OpenAnswer func(entity, sealed string) (plain string, err error)
 	Spend      Spend
+	Limits     Limits // nil: what limits have left is not shown
 	// SealDeployment resolves environment references in a deployment's
 	// parameters and seals the secrets among them, in place. Nil refuses
 	// deployments that bring secrets.

@@ -245,7 +245,7 @@ func budgetDelete(c *call) *refusal.Refusal {
 		row = c.budgetRow(s, b)
 		changes := append(detachBudget(s, id.v), remove(model.Budgets, b))
 		if len(changes) > mostReferences {
-			return nil, badRequest("id", "Budget %s is used by %d keys, members, teams and customers. Move them to another budget first.", id.v, len(changes)-1)
+			return nil, badRequest("id", "Budget %s is used by %d keys, members, teams, organizations, tags and customers. Move them to another budget first.", id.v, len(changes)-1)
 		}
 		return changes, nil
 	})
@@ -290,5 +290,5 @@ func detachBudget(s *state.Snapshot, id string) []model.Change {
 			changes = append(changes, put(model.Teams, &n))
 		}
 	}
-	return changes
+	return append(changes, detachLevels(s, id)...)
 }

@@ -12,6 +12,7 @@ import (
 
 	"tollgate/config/model"
 	"tollgate/config/state"
+	"tollgate/config/unit"
 	"tollgate/proxy/auth"
 	"tollgate/proxy/refusal"
 )
@@ -37,6 +38,8 @@ type call struct {
 	done bool
 	// repeated says that an earlier call with this Idempotency-Key did the write.
 	repeated bool
+	live     *live                   // what a read shows of all nodes; nil in writes
+	counted  map[Spending]unit.Money // what a write counts from
 }
 
 // serve runs the handler on the newest state here, once per Idempotency-Key.
@@ -47,7 +50,9 @@ func (c *call) serve(h handler) *refusal.Refusal {
 	c.key = string(c.ctx.Request.Header.Peek("Idempotency-Key"))
 	var r *refusal.Refusal
 	switch {
-	case c.key == "" || c.ctx.IsGet():
+	case readsOnly(string(c.ctx.Method()), c.route):
+		r = c.read(h)
+	case c.key == "":
 		r = h(c)
 	case len(c.key) > 256:
 		r = badRequest("Idempotency-Key", "Idempotency-Key may have 256 characters at most.")

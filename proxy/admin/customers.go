@@ -11,14 +11,15 @@ import (
 
 // customerRow is an end user as the API shows it.
 type customerRow struct {
-	ID            string     `json:"user_id"`
-	Alias         *string    `json:"alias"`
-	Spend         float64    `json:"spend"`
-	Blocked       bool       `json:"blocked"`
-	AllowedRegion *string    `json:"allowed_model_region"`
-	DefaultModel  *string    `json:"default_model"`
-	BudgetID      *string    `json:"budget_id"`
-	Budget        *budgetRow `json:"litellm_budget_table"`
+	ID            string      `json:"user_id"`
+	Alias         *string     `json:"alias"`
+	Spend         float64     `json:"spend"`
+	Blocked       bool        `json:"blocked"`
+	AllowedRegion *string     `json:"allowed_model_region"`
+	DefaultModel  *string     `json:"default_model"`
+	BudgetID      *string     `json:"budget_id"`
+	Budget        *budgetRow  `json:"litellm_budget_table"`
+	Limits        []limitView `json:"limits,omitempty"`
 }
 
 func endUserScope(id string) model.Scope { return model.Scope{Dim: model.DimEndUser, ID: id} }
@@ -26,10 +27,11 @@ func endUserScope(id string) model.Scope { return model.Scope{Dim: model.DimEndU
 func (c *call) customerRow(s *state.Snapshot, e *model.EndUser) customerRow {
 	row := customerRow{ID: e.ID, Alias: optional(e.Alias), Spend: c.spent(s, endUserScope(e.ID), &e.Spending).USD(), Blocked: e.Blocked,
 		AllowedRegion: optional(e.AllowedRegion), DefaultModel: optional(e.DefaultModel), BudgetID: optional(e.BudgetID)}
-	if b, ok := s.Budgets.Get(e.BudgetID); ok {
-		r := c.budgetRow(s, b)
-		row.Budget = &r
+	id := e.BudgetID
+	if id == "" {
+		id = c.settings().LiteLLM.EndUserBudgetID
 	}
+	row.Budget, row.Limits = c.budgetTable(s, e.BudgetID), c.rowLimits(s, endUserScope(e.ID), id)
 	return row
 }
 

@@ -14,7 +14,7 @@ import (
 
 // keyExtras are the fields of keys that are kept and shown only.
 var keyExtras = extras{
-	"budget_limits": listShape, "guardrails": listShape, "policies": listShape, "prompts": listShape,
+	"guardrails": listShape, "policies": listShape, "prompts": listShape,
 	"allowed_cache_controls": listShape, "enforced_params": listShape, "object_permission": objectShape,
 	"object_permission_id": stringShape, "access_group_ids": listShape, "router_settings": objectShape,
 	"tpm_limit_type": stringShape, "rpm_limit_type": stringShape, "auto_rotate": boolShape,
@@ -38,6 +38,7 @@ type keyFields struct {
 	config, permissions, metadata                             field[jsontext.Value]
 	modelMax                                                  field[map[string]model.ModelBudget]
 	modelRPM, modelTPM                                        field[map[string]int64]
+	windows                                                   field[[]model.BudgetWindow]
 	blocked                                                   field[bool]
 	extra                                                     map[string]field[jsontext.Value]
 }
@@ -55,7 +56,7 @@ func readKey(f *form) keyFields {
 		aliases: f.strMap("aliases"),
 		config:  f.object("config"), permissions: f.object("permissions"), metadata: f.object("metadata"),
 		modelMax: f.modelBudgets("model_max_budget"),
-		modelRPM: f.limitMap("model_rpm_limit"), modelTPM: f.limitMap("model_tpm_limit"),
+		modelRPM: f.limitMap("model_rpm_limit"), modelTPM: f.limitMap("model_tpm_limit"), windows: f.windows("budget_limits"),
 		blocked: f.bool("blocked"), extra: keyExtras.read(f),
 	}
 	if x.lifetime.set && x.lifetime.v != neverExpires {
@@ -133,6 +134,7 @@ func (x *keyFields) into(k *model.Key, now time.Time) {
 	intoRaw(x.permissions, &k.Permissions)
 	intoRaw(x.metadata, &k.Metadata)
 	x.modelMax.into(&k.ModelMaxBudget)
+	x.windows.into(&k.BudgetWindows)
 	x.modelRPM.into(&k.ModelRPM)
 	x.modelTPM.into(&k.ModelTPM)
 	x.blocked.into(&k.Blocked)
@@ -160,8 +162,7 @@ func intoRaw(f field[jsontext.Value], dst *stdjson.RawMessage) {
 
 // limiting reports whether fields were given that bound what a key may do.
 func (x *keyFields) limiting() bool {
-	_, windows := x.extra["budget_limits"]
 	return x.limitFields.given() || x.spendingFields.given() || x.models.given || x.routes.given || x.regions.given ||
 		x.homeRegion.given || x.budgetID.given || x.team.given || x.user.given || x.organization.given || x.project.given ||
-		x.lifetime.given || x.modelMax.given || x.modelRPM.given || x.modelTPM.given || x.aliases.given || windows
+		x.lifetime.given || x.modelMax.given || x.modelRPM.given || x.modelTPM.given || x.aliases.given || x.windows.given
 }

@@ -148,6 +148,9 @@ func checkReferences(s *state.Snapshot, x *keyFields, self string) *refusal.Refu
 			return badRequest("team_id", "Unable to find team object in database. Team ID: %s", x.team.v)
 		}
 	}
+	if r := checkOrganization(s, x.organization.v); r != nil {
+		return r
+	}
 	if x.budgetID.v != "" {
 		if _, ok := s.Budgets.Get(x.budgetID.v); !ok {
 			return badRequest("budget_id", "Budget with budget_id=%s does not exist. Make it with /budget/new.", x.budgetID.v)

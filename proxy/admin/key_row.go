@@ -36,7 +36,8 @@ type keyRow struct {
 	SoftBudget          *float64                   `json:"soft_budget"`
 	BudgetDuration      *string                    `json:"budget_duration"`
 	BudgetResetAt       *time.Time                 `json:"budget_reset_at"`
-	BudgetLimits        jsontext.Value             `json:"budget_limits"`
+	BudgetLimits        []windowView               `json:"budget_limits"`
+	Limits              []limitView                `json:"limits,omitempty"`
 	BudgetMode          string                     `json:"budget_mode,omitempty"`
 	AllowedCacheControl jsontext.Value             `json:"allowed_cache_controls"`
 	AllowedRoutes       []string                   `json:"allowed_routes"`
@@ -94,7 +95,7 @@ func (c *call) keyRow(s *state.Snapshot, k *model.Key) keyRow {
 		OrganizationID: optional(k.OrganizationID), Permissions: raw(k.Permissions, "{}"), Metadata: keyMetadata(k), Tags: k.Tags,
 		Blocked: k.Blocked, MaxParallel: k.Parallel, TPM: k.TPM, RPM: k.RPM,
 		MaxBudget: usd(k.MaxBudget), SoftBudget: usd(k.SoftBudget), BudgetDuration: optional(k.BudgetDuration), BudgetMode: k.BudgetMode,
-		BudgetResetAt: c.resetAt(s, k.BudgetDuration, k.CreatedAt), BudgetLimits: raw(k.Extra["budget_limits"], "null"),
+		BudgetResetAt: c.resetAt(s, k.BudgetDuration, k.CreatedAt), BudgetLimits: c.windowsView(s, model.DimKeyWindow, k.Hash, k.CreatedAt, k.BudgetWindows), Limits: c.keyLimits(s, k),
 		AllowedCacheControl: raw(k.Extra["allowed_cache_controls"], "[]"), AllowedRoutes: k.AllowedRoutes,
 		Policies: raw(k.Extra["policies"], "[]"), AccessGroupIDs: raw(k.Extra["access_group_ids"], "[]"),
 		ModelSpend: c.modelSpend(s, k), ModelMaxBudget: modelBudgetsView(k.ModelMaxBudget), ModelRPM: k.ModelRPM, ModelTPM: k.ModelTPM,

@@ -112,7 +112,7 @@ type modelBudgetView struct {
 // now, or ever when it has none, with the operator's correction.
 func (c *call) spent(s *state.Snapshot, sc model.Scope, sp *model.Spending) unit.Money {
 	start := c.window(s, sc, sp)
-	spent := c.a.Spend.Spent(sc, start)
+	spent := c.shownSpent(sc, start)
 	if sp.SpendOffsetWindow == windowStart(start) {
 		spent = spent.Add(sp.SpendOffset)
 	}
@@ -148,7 +148,7 @@ func (c *call) offsetSpend(s *state.Snapshot, sc model.Scope, sp *model.Spending
 // setSpend makes spent answer want from now on. The ledger is never rewritten:
 // the difference is kept beside it.
 func (c *call) setSpend(s *state.Snapshot, sc model.Scope, sp *model.Spending, want unit.Money) {
-	c.offsetSpend(s, sc, sp, want.Add(-c.a.Spend.Spent(sc, c.window(s, sc, sp))))
+	c.offsetSpend(s, sc, sp, want.Add(-c.countedSpent(sc, c.window(s, sc, sp))))
 }
 
 // resetAt is when the window ends that is open now; nil when it never does.

@@ -41,13 +41,14 @@ func (c *call) onlyReads() bool {
 	return c.p.Role == auth.RoleAdminViewer || c.p.Role == auth.RoleInternalViewer
 }
 
-// leads reports whether the caller is an admin of the team.
+// leads reports whether the caller is an admin of the team or of its
+// organization.
 func (c *call) leads(teamID string) bool {
 	if teamID == "" || c.onlyReads() {
 		return false
 	}
 	t, ok := c.s.Teams.Get(teamID)
-	return ok && c.roleIn(t) == teamAdmin
+	return ok && (c.roleIn(t) == teamAdmin || c.leadsOrg(t.OrganizationID))
 }
 
 // manages reports whether the caller may change a key: proxy admins any, others
@@ -69,7 +70,7 @@ func (c *call) sees(k *model.Key) bool {
 // seesTeam reports whether the caller may read a team: its members may, and
 // its keys.
 func (c *call) seesTeam(t *model.Team) bool {
-	return c.seesAll() || c.roleIn(t) != "" || c.p.Key != nil && c.p.Key.TeamID == t.ID
+	return c.seesAll() || c.roleIn(t) != "" || c.p.Key != nil && c.p.Key.TeamID == t.ID || c.leadsOrg(t.OrganizationID)
 }
 
 // onlyAdmin refuses everybody but proxy admins.
@@ -91,7 +92,7 @@ func (c *call) onlyViewer() *refusal.Refusal {
 
 // onlyLead refuses everybody but proxy admins and the team's own admins.
 func (c *call) onlyLead(t *model.Team) *refusal.Refusal {
-	if c.p.Admin() || c.roleIn(t) == teamAdmin && !c.onlyReads() {
+	if c.p.Admin() || c.roleIn(t) == teamAdmin && !c.onlyReads() || c.leadsOrg(t.OrganizationID) {
 		return nil
 	}
 	return forbidden("Only proxy admins and admins of team=%s may do this. Your role=%s. Your user_id=%s", t.ID, c.p.Role, c.p.UserID())

@@ -56,6 +56,21 @@ func (a *Admin) table() map[string]map[string]handler {
 	get(budgetSettings, "/budget/settings")
 	post(budgetDelete, "/budget/delete")
 
+	post(organizationNew, "/organization/new")
+	add("PATCH", organizationUpdate, "/organization/update")
+	add("DELETE", organizationDelete, "/organization/delete")
+	get(organizationList, "/organization/list")
+	get(organizationInfo, "/organization/info")
+	post(orgMemberAdd, "/organization/member_add")
+	add("PATCH", orgMemberUpdate, "/organization/member_update")
+	add("DELETE", orgMemberDelete, "/organization/member_delete")
+
+	post(tagNew, "/tag/new")
+	post(tagUpdate, "/tag/update")
+	post(tagInfo, "/tag/info")
+	get(tagList, "/tag/list")
+	post(tagDelete, "/tag/delete")
+
 	for _, root := range []string{"/customer", "/end_user"} {
 		post(customerNew, root+"/new")
 		get(customerInfo, root+"/info")
@@ -96,6 +111,7 @@ func (a *Admin) table() map[string]map[string]handler {
 	get(userActivity, "/user/daily/activity")
 	get(teamActivity, "/team/daily/activity")
 	get(tagActivity, "/tag/daily/activity")
+	get(organizationActivity, "/organization/daily/activity")
 	get(customerActivity, "/customer/daily/activity")
 
 	post(tokenCounter, "/utils/token_counter")

@@ -20,9 +20,19 @@ import (
 // against budgets at this moment.
 type Spend interface {
 	query.Query
-	// Spent is what a scope has spent since the start of a budget window, all
-	// settled calls included; the zero time means ever.
+	// Spent is what a scope has spent since the start of a budget window as this
+	// node knows it; the zero time means ever, and on this node.
 	Spent(sc model.Scope, since time.Time) unit.Money
+	// Everywhere is the same of all nodes together. It names the nodes that did
+	// not answer before ctx ended: what only they know is missing.
+	Everywhere(ctx context.Context, asked []Spending) (spent []unit.Money, away []string)
+}
+
+// Spending asks what a scope has spent since the start of a budget window; the
+// zero time means ever.
+type Spending struct {
+	Scope model.Scope
+	Since time.Time
 }
 
 // proxyScope is the budget of the proxy as a whole.

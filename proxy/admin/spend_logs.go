@@ -92,7 +92,7 @@ func globalSpend(c *call) *refusal.Refusal {
 		if w, err := unit.ParseWindow(l.ProxyBudgetDuration); err == nil && !w.Endless() {
 			start, _ = w.Span(c.now(), time.Time{}, location(c.s))
 		}
-		spent = c.a.Spend.Spent(proxyScope, start)
+		spent = c.shownSpent(proxyScope, start)
 	} else {
 		total, err := c.a.Spend.Total(c.reading(), c.own(query.Range{}))
 		if err != nil {

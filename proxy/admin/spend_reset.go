@@ -10,6 +10,14 @@ import (
 const resetChunk = 500
 
 func (c *call) resetKeys(hashes []string) *refusal.Refusal {
+	s := c.a.State.State()
+	var asked []Spending
+	for _, h := range hashes {
+		if k, ok := s.Keys.Get(h); ok {
+			asked = append(asked, Spending{keyScope(h), c.window(s, keyScope(h), &k.Spending)})
+		}
+	}
+	c.count(asked...)
 	return c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		var changes []model.Change
 		for _, h := range hashes {
@@ -27,6 +35,14 @@ func (c *call) resetKeys(hashes []string) *refusal.Refusal {
 }
 
 func (c *call) resetTeams(ids []string) *refusal.Refusal {
+	s := c.a.State.State()
+	var asked []Spending
+	for _, id := range ids {
+		if t, ok := s.Teams.Get(id); ok {
+			asked = append(asked, Spending{teamScope(id), c.window(s, teamScope(id), &t.Spending)})
+		}
+	}
+	c.count(asked...)
 	return c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		var changes []model.Change
 		for _, id := range ids {

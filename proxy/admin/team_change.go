@@ -45,7 +45,7 @@ func (c *call) changeTeam(may func(t *model.Team) *refusal.Refusal, change func(
 
 func teamBlock(blocked bool) handler {
 	return func(c *call) *refusal.Refusal {
-		return c.changeTeam(func(*model.Team) *refusal.Refusal { return c.onlyAdmin() },
+		return c.changeTeam(func(t *model.Team) *refusal.Refusal { return c.onlyOrgAdmin(t.OrganizationID) },
 			func(_ *form, t *model.Team) { t.Blocked = blocked })
 	}
 }
@@ -53,7 +53,7 @@ func teamBlock(blocked bool) handler {
 // teamModels adds models to a team's list or takes them off.
 func teamModels(add bool) handler {
 	return func(c *call) *refusal.Refusal {
-		return c.changeTeam(func(*model.Team) *refusal.Refusal { return c.onlyAdmin() },
+		return c.changeTeam(func(t *model.Team) *refusal.Refusal { return c.onlyOrgAdmin(t.OrganizationID) },
 			func(f *form, t *model.Team) {
 				models := f.strs("models")
 				f.require("models", models.set)

@@ -13,7 +13,7 @@ import (
 var teamExtras = extras{
 	"guardrails": listShape, "policies": listShape, "prompts": listShape, "object_permission": objectShape,
 	"object_permission_id": stringShape, "router_settings": objectShape, "access_group_ids": listShape,
-	"team_member_permissions": listShape, "team_member_key_duration": stringShape, "budget_limits": listShape,
+	"team_member_permissions": listShape, "team_member_key_duration": stringShape,
 	"default_team_member_models": listShape, "allowed_passthrough_routes": listShape, "logging": anyShape,
 	"tpm_limit_type": stringShape, "rpm_limit_type": stringShape, "allow_team_guardrail_config": boolShape,
 }
@@ -44,7 +44,8 @@ type teamRow struct {
 	BudgetDuration    *string                    `json:"budget_duration"`
 	BudgetResetAt     *time.Time                 `json:"budget_reset_at"`
 	BudgetMode        string                     `json:"budget_mode,omitempty"`
-	BudgetLimits      jsontext.Value             `json:"budget_limits"`
+	BudgetLimits      []windowView               `json:"budget_limits"`
+	Limits            []limitView                `json:"limits,omitempty"`
 	Blocked           bool                       `json:"blocked"`
 	Tags              []string                   `json:"tags"`
 	ModelAliases      map[string]string          `json:"model_aliases"`
@@ -75,11 +76,12 @@ type modelTableView struct {
 
 // membershipRow is one member's budget and spend in a team.
 type membershipRow struct {
-	UserID   string     `json:"user_id"`
-	TeamID   string     `json:"team_id"`
-	BudgetID *string    `json:"budget_id"`
-	Spend    float64    `json:"spend"`
-	Budget   *budgetRow `json:"litellm_budget_table"`
+	UserID   string      `json:"user_id"`
+	TeamID   string      `json:"team_id"`
+	BudgetID *string     `json:"budget_id"`
+	Spend    float64     `json:"spend"`
+	Budget   *budgetRow  `json:"litellm_budget_table"`
+	Limits   []limitView `json:"limits,omitempty"`
 }
 
 func teamScope(id string) model.Scope { return model.Scope{Dim: model.DimTeam, ID: id} }
@@ -91,7 +93,7 @@ func (c *call) teamRow(s *state.Snapshot, t *model.Team) teamRow {
 		MaxBudget: usd(t.MaxBudget), SoftBudget: usd(t.SoftBudget), Spend: c.spent(s, teamScope(t.ID), &t.Spending).USD(),
 		Models: t.Models, MaxParallel: t.Parallel, TPM: t.TPM, RPM: t.RPM, ModelRPM: t.ModelRPM, ModelTPM: t.ModelTPM,
 		BudgetDuration: optional(t.BudgetDuration), BudgetResetAt: c.resetAt(s, t.BudgetDuration, t.CreatedAt), BudgetMode: t.BudgetMode,
-		BudgetLimits: raw(t.Extra["budget_limits"], "null"), Blocked: t.Blocked, Tags: t.Tags, ModelAliases: t.ModelAliases,
+		BudgetLimits: c.windowsView(s, model.DimTeamWindow, t.ID, t.CreatedAt, t.BudgetWindows), Limits: c.teamLimits(t), Blocked: t.Blocked, Tags: t.Tags, ModelAliases: t.ModelAliases,
 		ModelMaxBudget: modelBudgetsView(t.ModelMaxBudget), RouterSettings: raw(t.Extra["router_settings"], "null"),
 		Policies: raw(t.Extra["policies"], "[]"), AccessGroupIDs: raw(t.Extra["access_group_ids"], "[]"),
 		DefaultModels: raw(t.Extra["default_team_member_models"], "[]"),
@@ -140,7 +142,17 @@ func (c *call) membership(s *state.Snapshot, m *model.Member) membershipRow {
 		r := c.budgetRow(s, b)
 		row.Budget = &r
 	}
+	row.Limits = c.rowLimits(s, model.Scope{Dim: model.DimMember, ID: m.EntityID()}, memberRow(s, m))
 	return row
+}
+
+// memberRow is the budget row that binds a member: its own, or its team's for
+// all members.
+func memberRow(s *state.Snapshot, m *model.Member) string {
+	if t, ok := s.Teams.Get(m.TeamID); ok && m.BudgetID == "" {
+		return t.MemberBudgetID
+	}
+	return m.BudgetID
 }
 
 func (c *call) memberships(s *state.Snapshot, team string) []membershipRow {

@@ -22,6 +22,7 @@ type teamFields struct {
 	aliases               field[map[string]string]
 	modelMax              field[map[string]model.ModelBudget]
 	modelRPM, modelTPM    field[map[string]int64]
+	windows               field[[]model.BudgetWindow]
 	metadata              field[jsontext.Value]
 	blocked               field[bool]
 	member                budgetFields // what every member may spend at most
@@ -34,7 +35,7 @@ func readTeam(f *form) teamFields {
 		alias: f.id("team_alias"), organization: f.id("organization_id"),
 		models: f.strs("models"), tags: f.strs("tags"), regions: f.strs("data_regions"),
 		aliases: f.strMap("model_aliases"), modelMax: f.modelBudgets("model_max_budget"),
-		modelRPM: f.limitMap("model_rpm_limit"), modelTPM: f.limitMap("model_tpm_limit"),
+		modelRPM: f.limitMap("model_rpm_limit"), modelTPM: f.limitMap("model_tpm_limit"), windows: f.windows("budget_limits"),
 		metadata: f.object("metadata"), blocked: f.bool("blocked"), extra: teamExtras.read(f),
 	}
 	x.member.max = f.budget("team_member_budget")
@@ -80,6 +81,7 @@ func (x *teamFields) into(t *model.Team) {
 	x.regions.into(&t.DataRegions)
 	x.aliases.into(&t.ModelAliases)
 	x.modelMax.into(&t.ModelMaxBudget)
+	x.windows.into(&t.BudgetWindows)
 	x.modelRPM.into(&t.ModelRPM)
 	x.modelTPM.into(&t.ModelTPM)
 	intoRaw(x.metadata, &t.Metadata)
@@ -92,9 +94,6 @@ func noSuchTeam(id string) *refusal.Refusal {
 }
 
 func teamNew(c *call) *refusal.Refusal {
-	if r := c.onlyAdmin(); r != nil {
-		return r
-	}
 	f, r := c.form()
 	if r != nil {
 		return r
@@ -110,6 +109,9 @@ func teamNew(c *call) *refusal.Refusal {
 	if f.wrong() {
 		return c.refuseForm(f)
 	}
+	if r := c.onlyOrgAdmin(x.organization.v); r != nil {
+		return r
+	}
 	if id.v == "" {
 		if id.v, r = c.newID(); r != nil {
 			return r
@@ -121,6 +123,9 @@ func teamNew(c *call) *refusal.Refusal {
 	r = c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		if _, ok := s.Teams.Get(id.v); ok {
 			return nil, badRequest("team_id", "Team id = %s already exists. Please use a different team id.", id.v)
+		}
+		if r := checkOrganization(s, x.organization.v); r != nil {
+			return nil, r
 		}
 		t := &model.Team{ID: id.v}
 		c.born(&t.Meta)
@@ -188,7 +193,11 @@ func teamUpdate(c *call) *refusal.Refusal {
 		if r := c.onlyLead(t); r != nil {
 			return nil, r
 		}
-		if x.widening() && !c.p.Admin() {
+		if r := checkOrganization(s, x.organization.v); r != nil {
+			return nil, r
+		}
+		moves := x.organization.given && x.organization.v != t.OrganizationID
+		if x.widening() && !c.p.Admin() && (!c.leadsOrg(t.OrganizationID) || moves || x.spend.given) {
 			return nil, forbidden("Only proxy admins may change the limits, budgets, models, regions, organization_id or blocked of a team. Your user_id=%s", c.owner())
 		}
 		x.into(t)
@@ -217,9 +226,8 @@ func teamUpdate(c *call) *refusal.Refusal {
 // widening reports whether fields were given that bound a team as a whole:
 // those are not its own admins' to change.
 func (x *teamFields) widening() bool {
-	_, windows := x.extra["budget_limits"]
 	return x.limitFields.given() || x.spendingFields.given() || x.models.given || x.regions.given || x.organization.given ||
-		x.blocked.given || x.modelMax.given || x.modelRPM.given || x.modelTPM.given || windows
+		x.blocked.given || x.modelMax.given || x.modelRPM.given || x.modelTPM.given || x.windows.given
 }
 
 // teamWithKeys is a team with its memberships and keys.
@@ -310,6 +318,24 @@ func teamPages(c *call) *refusal.Refusal {
 	}{rows, len(teams), pg.number, pg.size, pages})
 }
 
+// dropTeam removes a team with its keys, memberships and the budget row that it
+// gives its members.
+func (b *batch) dropTeam(t *model.Team) {
+	b.delete(model.Teams, t)
+	if row, ok := b.s.Budgets.Get(t.MemberBudgetID); ok {
+		b.delete(model.Budgets, row)
+	}
+	for k := range b.s.KeysOfTeam(t.ID) {
+		b.delete(model.Keys, k)
+	}
+	for m := range b.s.MembersOf(t.ID) {
+		b.delete(model.Members, m)
+		if u, ok := b.user(m.UserID); ok {
+			u.Teams = slices.DeleteFunc(slices.Clone(u.Teams), func(x string) bool { return x == t.ID })
+		}
+	}
+}
+
 // teamDelete removes teams with their keys and memberships.
 func teamDelete(c *call) *refusal.Refusal {
 	f, r := c.form()
@@ -331,19 +357,7 @@ func teamDelete(c *call) *refusal.Refusal {
 			if r := c.onlyLead(t); r != nil {
 				return nil, r
 			}
-			b.delete(model.Teams, t)
-			if row, ok := s.Budgets.Get(t.MemberBudgetID); ok {
-				b.delete(model.Budgets, row)
-			}
-			for k := range s.KeysOfTeam(id) {
-				b.delete(model.Keys, k)
-			}
-			for m := range s.MembersOf(id) {
-				b.delete(model.Members, m)
-				if u, ok := b.user(m.UserID); ok {
-					u.Teams = slices.DeleteFunc(slices.Clone(u.Teams), func(x string) bool { return x == id })
-				}
-			}
+			b.dropTeam(t)
 		}
 		return b.changes(), nil
 	})

@@ -88,6 +88,14 @@ func userNew(c *call) *refusal.Refusal {
 				return nil, r
 			}
 		}
+		for _, org := range stringList(u.Extra["organizations"]) {
+			if r := checkOrganization(s, org); r != nil {
+				return nil, r
+			}
+			if r := b.joinOrganization(org, u.ID, orgRoleOf(u.Role), nil); r != nil {
+				return nil, r
+			}
+		}
 		if makeKey {
 			if r := checkReferences(s, &key, ""); r != nil {
 				return nil, r
@@ -275,6 +283,9 @@ func userDelete(c *call) *refusal.Refusal {
 					b.leave(t, id)
 				}
 				b.delete(model.Members, m)
+			}
+			for m := range s.OrgsOf(id) {
+				b.delete(model.OrgMembers, m)
 			}
 		}
 		n = len(seen)

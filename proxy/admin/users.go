@@ -16,7 +16,7 @@ import (
 // userExtras are the fields of users that are kept and shown only.
 var userExtras = extras{
 	"allowed_cache_controls": listShape, "policies": listShape, "object_permission": objectShape,
-	"object_permission_id": stringShape, "organizations": listShape, "budget_limits": listShape,
+	"object_permission_id": stringShape, "organizations": listShape,
 }
 
 // roles are what a user_role may be.

@@ -26,6 +26,7 @@ import (
 	"tollgate/config/unit"
 	"tollgate/ledger/query"
 	"tollgate/ledger/store"
+	"tollgate/limiter/admit"
 	"tollgate/proxy/admin"
 	"tollgate/proxy/auth"
 	"tollgate/proxy/refusal"
@@ -54,6 +55,8 @@ type world struct {
 	levels  []string // that Consistent was asked for
 	newer   func(level string, minIndex uint64) (time.Duration, error)
 	ledger  *store.Ledger
+	counted [][]admin.Spending // of all nodes, together
+	away    []string           // nodes that do not answer
 	spent   map[model.Scope]unit.Money
 	client  *fasthttp.HostClient
 }
@@ -68,6 +71,24 @@ func (b books) Spent(sc model.Scope, since time.Time) unit.Money {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
 	return b.w.spent[sc]
+}
+
+func (b books) Everywhere(_ context.Context, asked []admin.Spending) ([]unit.Money, []string) {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	b.w.counted = append(b.w.counted, asked)
+	out := make([]unit.Money, len(asked))
+	for i, q := range asked {
+		out[i] = b.w.spent[q.Scope]
+	}
+	return out, b.w.away
+}
+
+// Look answers that half of every limit is left.
+func (b books) Look(_ context.Context, limits []admit.RateState) {
+	for i := range limits {
+		limits[i].Remaining, limits[i].Reset = limits[i].Limit/2, 30*time.Second
+	}
 }
 
 func (w *world) Now() time.Time {
@@ -124,7 +145,7 @@ func newWorld(t testing.TB, cfg *model.Config) *world {
 			return w.behind
 		},
 		Consistent: w.consistent, SealAnswer: answerBox(t).seal, OpenAnswer: answerBox(t).open,
-		Spend: books{query.NewEmbedded(l, nil), w},
+		Spend: books{query.NewEmbedded(l, nil), w}, Limits: books{nil, w},
 		SealDeployment: func(d *model.Deployment) error {
 			d.Params = maps.Clone(d.Params) // as one that resolves references does
 			for name := range d.Params {
