@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMPOSE ?= $(shell command -v docker-compose >/dev/null 2>&1 && echo docker-compose || echo docker compose)
 LDFLAGS  = -s -w -X tollgate/node/cli.Version=$(VERSION)
 
-.PHONY: help build run test unit race e2e readme bench fuzz lint fmt vet tidy setup ci docker cluster-up cluster-down
+.PHONY: help build run test unit race sim e2e readme bench fuzz lint fmt vet tidy setup ci docker cluster-up cluster-down
 # The steps of test follow each other also under make -j.
 .NOTPARALLEL:
 
@@ -22,13 +22,17 @@ run: build ## serve on :4000 with the shipped example config
 setup: ## install what the tests need (SDK packages; on Debian as root also system packages)
 	.ci/setup
 
-test: setup lint race e2e ## everything: set-up, lint, unit tests with the race detector, end to end
+test: setup lint race sim e2e ## everything: set-up, lint, unit tests with the race detector, simulations, end to end
 
 unit: ## unit tests, fast
 	$(GO) test ./...
 
+# Virtual time is slow under the race detector: one seed there, all of them in sim.
 race: ## unit tests with the race detector
-	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /node/e2e)
+	SIM_SEEDS=1 $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /node/e2e)
+
+sim: ## whole clusters in virtual time, under many seeds
+	$(GO) test -timeout 15m ./node/sim
 
 # Tests that mostly wait run beside each other, whatever the number of processors.
 e2e: build ## whole processes: SDKs, kills, bursts, bad input
