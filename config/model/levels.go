@@ -61,13 +61,15 @@ func (t *Tag) EntityID() string { return t.Name }
 // The cluster agrees on it before it is sent, so that it is sent once.
 type Alert struct {
 	Meta
-	ID     string `json:"alert_id"`
-	Window int64  `json:"window"`
-	Node   string `json:"node"` // who sends it
+	Scope     Scope      `json:"scope"`
+	Threshold string     `json:"threshold"`
+	Amount    unit.Money `json:"amount_nano"` // that was passed
+	Window    int64      `json:"window"`      // its start, Unix seconds; 0 for a budget that never resets
+	Node      string     `json:"node"`        // who sends it
 }
 
-// EntityID names scope and threshold; AlertID builds it.
-func (a *Alert) EntityID() string { return a.ID }
+// EntityID names scope and threshold.
+func (a *Alert) EntityID() string { return AlertID(a.Scope, a.Threshold) }
 
 // AlertID is the id of one threshold of one budget.
 func AlertID(sc Scope, threshold string) string {
@@ -90,10 +92,6 @@ func WindowScope(dim Dim, owner, duration string) Scope {
 func ModelScope(dim Dim, owner, group string) Scope {
 	return Scope{Dim: dim, ID: owner + "\x1f" + group}
 }
-
-// Ended reports whether the window that the alert was about is over when
-// another one starts then.
-func (a *Alert) Ended(window int64) bool { return a.Window < window }
 
 // Guards: every table's type is an Entity.
 var (

@@ -77,7 +77,7 @@ func drawChange(t *rapid.T, name *rapid.Generator[string]) model.Change {
 	case model.Tags:
 		e = &model.Tag{Name: id}
 	case model.Alerts:
-		e = &model.Alert{ID: id, Window: int64(len(owner))}
+		e = &model.Alert{Scope: model.Scope{Dim: model.DimTag, ID: id}, Threshold: owner, Window: 7}
 	default:
 		e = &model.ConfigVersion{Number: rapid.Uint64Range(1, 200).Draw(t, "number")}
 	}

@@ -50,6 +50,8 @@ type node struct {
 	ledger   *store.Ledger
 	account  *budget.Account
 	rates    *rate.Limiter
+	peers    *limitPeers
+	limits   atomic.Pointer[rate.Limiter] // rates, for other nodes' calls
 	calls    *call.Handler
 	server   *server.Server
 	upstream *upstream.Client
@@ -266,6 +268,9 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 		return err
 	}
 	if err := n.openProfiler(background, group); err != nil {
+		return err
+	}
+	if err := n.openAlerts(background, group); err != nil {
 		return err
 	}
 	n.announce()
