@@ -27,6 +27,7 @@ func (p *parser) tollgate(s *section) {
 	s.Choice("raft.profile", &c.RaftProfile, "auto", "lan", "wan", "far")
 	s.Float("raft.auto_upgrade_after", &c.AutoUpgradeAfter)
 	s.Float("stale_after", &c.StaleAfter)
+	s.Choice("limits.partition", &c.LimitsPartition, "scale", "strict")
 	s.Bool("drain_upstream", &c.DrainUpstream)
 	s.Bytes("max_request_bytes", &c.MaxRequestBytes)
 	s.Bytes("max_response_bytes", &c.MaxResponseBytes)

@@ -155,6 +155,7 @@ type TollgateSettings struct {
 	Voters           string      `json:"raft_voters,omitempty"`             // auto (default), 1, 3, 5
 	RaftProfile      string      `json:"raft_profile,omitempty"`            // auto (default), lan, wan, far
 	AutoUpgradeAfter float64     `json:"raft_auto_upgrade_after,omitempty"` // seconds; 0 = 600
+	LimitsPartition  string      `json:"limits_partition,omitempty"`        // scale (default), strict
 	StaleAfter       float64     `json:"stale_after,omitempty"`             // seconds without a leader after which calls are refused; 0 = never
 	Raw              Params      `json:"raw,omitempty"`
 }

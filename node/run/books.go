@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"os"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"tollgate/config/model"
 	"tollgate/ledger/store"
 	"tollgate/limiter/budget"
-	"tollgate/limiter/rate"
 )
 
 // openBooks opens the ledger, tells the bank what earlier starts have spent and
@@ -36,8 +34,7 @@ func (n *node) openBooks(ctx, background context.Context, group *errgroup.Group)
 		n.log.Warn("calls of an earlier start were interrupted and charged at their maximum", "calls", len(left))
 	}
 	group.Go(func() error { return n.ledger.Run(background) })
-	seed := sha256.Sum256([]byte("limits of " + n.identity.ClusterID))
-	n.rates = rate.New(rate.Config{Clock: n.clock, Seed: [16]byte(seed[:16])})
+	n.rates = n.newLimits()
 	group.Go(func() error { return n.rates.Run(background) })
 	n.account, err = budget.NewAccount(budget.Config{
 		Node: budget.NodeID(n.identity.NodeID), Incarnation: n.identity.Incarnation, Propose: n.proposeBudget,

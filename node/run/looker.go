@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"time"
 
 	"tollgate/limiter/admit"
 	"tollgate/limiter/rate"
@@ -13,10 +14,20 @@ type rateLooker struct{ rates *rate.Limiter }
 
 var _ admin.Limits = rateLooker{}
 
-// Look fills in what this node knows of the limits.
-func (l rateLooker) Look(_ context.Context, limits []admit.RateState) {
+// lookWithin bounds how long nodes that do not answer hold up a page.
+const lookWithin = time.Second
+
+// Look fills in how the limits stand in the whole cluster, as far as the other
+// nodes answer.
+func (l rateLooker) Look(ctx context.Context, limits []admit.RateState) {
+	ctx, cancel := context.WithTimeout(ctx, lookWithin)
+	defer cancel()
+	queries := make([]rate.Query, len(limits))
 	for i := range limits {
 		s := &limits[i]
-		s.Remaining, s.Reset = l.rates.State(l.rates.ID(s.Scope, s.Kind), s.Kind, s.Limit)
+		queries[i] = rate.Query{ID: l.rates.ID(s.Scope, s.Kind), Kind: s.Kind, Limit: s.Limit}
+	}
+	for i, standing := range l.rates.Look(ctx, queries) {
+		limits[i].Remaining, limits[i].Reset = standing.Left, standing.Reset
 	}
 }

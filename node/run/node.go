@@ -275,6 +275,7 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	}
 	n.announce()
 	group.Go(func() error { return n.reloads(background) })
+	group.Go(func() error { return n.makesCustomers(background) })
 	n.starting.end()
 	context.AfterFunc(ctx, n.place.sayDraining)
 	context.AfterFunc(background, func() { n.leave(errEnds) }) // a failing room ends the node, in order

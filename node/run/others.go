@@ -77,6 +77,7 @@ func (p *place) openGossip(ctx context.Context) (*gossip.Pool, error) {
 		return nil, err
 	}
 	pool.OnChange(p.met)
+	n.hearCounts(pool)
 	p.pool.Store(pool)
 	return pool, nil
 }
@@ -153,6 +154,14 @@ func (p *place) met(list []gossip.Member) {
 		p.n.port.Book().Set(m.NodeID, m.Addr)
 	}
 	o.cluster.Replan()
+	p.lookAnew()
+}
+
+// lookAnew gives the rate limiter a new view of who is there.
+func (p *place) lookAnew() {
+	if p.n.limits.Load() != nil {
+		p.n.peers.look()
+	}
 }
 
 // peers are the members that gossip tries to reach, as it names them.
@@ -211,6 +220,7 @@ func (p *place) follow(ctx context.Context, pool *gossip.Pool) error {
 			if err := p.adopt(s); err != nil {
 				p.n.log.Error("the node's notes of the cluster are not kept", "error", err)
 			}
+			p.lookAnew()
 			if err := p.ring(s, pool); err != nil {
 				p.n.log.Error("gossip keys not taken over", "error", err)
 			}

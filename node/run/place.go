@@ -96,6 +96,7 @@ func (n *node) openPort() error {
 	n.port.SetAllow(p.allowed)
 	n.port.OnRefused(p.refused)
 	n.handleSecrets()
+	n.hearLimits()
 	return nil
 }
 

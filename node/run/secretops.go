@@ -32,6 +32,9 @@ type keyMessage struct {
 	Fingerprints []string `json:"fingerprints,omitempty"`
 }
 
+// errStarting tells a node that asks too early to ask again.
+var errStarting = &peer.Error{Code: "not_ready", Message: "the node is still starting"}
+
 // handleSecrets answers other nodes, whose certificates prove them members.
 func (n *node) handleSecrets() {
 	n.port.Handle(methodLearn, n.onKeys(func(o *opened, m keyMessage) error {
@@ -60,7 +63,7 @@ func (n *node) onKeys(do func(o *opened, m keyMessage) error) peer.Handler {
 	return func(_ context.Context, _ string, request []byte) ([]byte, error) {
 		o := n.place.opened.Load()
 		if o == nil {
-			return nil, &peer.Error{Code: "not_ready", Message: "the node is still starting"}
+			return nil, errStarting
 		}
 		var m keyMessage
 		if err := json.Unmarshal(request, &m); err != nil {
