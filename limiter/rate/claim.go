@@ -122,7 +122,7 @@ func (l *Limiter) own(ctx context.Context, o *outlook, items []askItem, t instan
 	for to, items := range away { // others believe that it is theirs
 		m := askMessage{mode: direct, digest: o.digest, items: items}
 		if reply, err := l.ask(ctx, l.line(to), &m, askWithin); err == nil {
-			l.take(o, to, items, reply, t)
+			l.take(o, items, reply, t)
 			continue
 		}
 		for _, it := range items {
@@ -148,7 +148,7 @@ func (l *Limiter) own(ctx context.Context, o *outlook, items []askItem, t instan
 		s.unanswered(r, it)
 		r.lost = false
 		if ring, d := s.dutyOf(it.id); ring != nil && d.role == granting && d.epoch == o.epoch && it.kind != Parallel {
-			ring.advance(slotAt(l.elapsed()))
+			ring.advance(d.slot(l.elapsed()))
 			ring.add(r.debt)
 			s.markAll(ring, d)
 			r.debt = 0
@@ -344,14 +344,25 @@ func (l *Limiter) establish(s *stripe, o *outlook, c claim, known []knowledge, t
 		}
 	}
 	ring, d := s.makeDuty(c.id, t.slot)
-	*d = duty{epoch: o.epoch, source: o.me, seen: t.at, home: l.homeNumber(c.home), kind: c.kind, role: granting,
+	*d = duty{epoch: o.epoch, seen: t.at, home: l.homeNumber(c.home), kind: c.kind, role: granting,
 		live: d.live, active: d.active, phase: d.phase}
-	*ring = ring0(c.id, t.slot)
-	if c.kind == Parallel {
+	l.restore(s, o, ring, d, known, t)
+}
+
+// restore makes a ring anew of what is known of it.
+func (l *Limiter) restore(s *stripe, o *outlook, ring *ring, d *duty, known []knowledge, t instant) {
+	*ring = ring0(ring.id, t.slot)
+	d.source, d.shift = o.me, 0
+	if o.self >= 0 {
+		d.inc = o.nodes[o.self].inc
+	}
+	if d.kind == Parallel {
 		l.leases(s, ring, known, o.me, t)
 		return
 	}
-	merge(ring, known, t.elapsed)
+	if base := merge(ring, d, known, t.elapsed); base != nil {
+		d.source, d.inc = l.number(base.source), base.inc
+	}
 	s.markAll(ring, d)
 }
 

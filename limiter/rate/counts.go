@@ -1,6 +1,7 @@
 package rate
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -27,14 +28,14 @@ func (l *Limiter) tellCounts(s *stripe, o *outlook, t instant, out map[uint16]*c
 			d.live, d.dirty, d.again = false, 0, 0
 			continue
 		}
-		ring.advance(t.slot)
+		ring.advance(d.slot(t.elapsed))
 		n := &o.nodes[backup]
 		m := out[n.at]
 		if m == nil {
 			m = &countsMessage{}
 			out[n.at] = m
 		}
-		m.add(ring, d, l.homeName(d.home))
+		m.add(ring, d, l.homeName(d.home), l.line(d.source).node)
 		if len(m.e.body) >= countsBody-slots*11 {
 			l.peers.Counts(n.id, m.finish(o, t))
 			delete(out, n.at)
@@ -51,9 +52,16 @@ func (l *Limiter) tellCounts(s *stripe, o *outlook, t instant, out map[uint16]*c
 // countsMessage gathers counts for one node.
 type countsMessage struct{ e encoder }
 
-func (m *countsMessage) add(ring *ring, d *duty, home string) {
+func (m *countsMessage) add(ring *ring, d *duty, home, source string) {
 	m.e.id(ring.id)
 	m.e.name(home)
+	m.e.name(source)
+	m.e.uint(uint64(d.inc))
+	shift := int64(0)
+	if d.shift != 0 {
+		shift = int64(d.shift/time.Millisecond) - 1 // rounded down: units look younger
+	}
+	m.e.body = binary.AppendVarint(m.e.body, shift)
 	slotsOf := d.dirty | d.again
 	n := 0
 	for i := range uint32(slots) {
@@ -85,8 +93,7 @@ func (m *countsMessage) add(ring *ring, d *duty, home string) {
 func (m *countsMessage) finish(o *outlook, t instant) []byte {
 	var e encoder
 	e.names, e.list = m.e.names, m.e.list
-	e.uint(uint64(t.slot))
-	e.int(int64((t.elapsed - time.Duration(t.slot)*slotTime) / time.Millisecond))
+	e.int(int64(t.elapsed / time.Millisecond))
 	e.body = append(e.body, m.e.body...)
 	return e.finish(opCounts)
 }
@@ -95,26 +102,28 @@ func (m *countsMessage) finish(o *outlook, t instant) []byte {
 type counted struct {
 	id    uint64
 	home  string
-	slots []slotCount // slot: how many ago
+	ring  heritage
+	shift time.Duration // of the ring's clock to the sender's
+	slots []slotCount   // slot: how many ago
 }
 
-func decodeCounts(b []byte) (slot uint32, phase time.Duration, list []counted, err error) {
+func decodeCounts(b []byte) (clock time.Duration, list []counted, err error) {
 	d, err := openReply(b, opCounts)
 	if err != nil {
-		return 0, 0, nil, err
+		return 0, nil, err
 	}
-	slot, phase = d.uint32(), d.millis()
+	clock = d.clock()
 	for d.err == nil && len(d.b) > 0 && len(list) < maxItems {
-		c := counted{id: d.id(), home: d.name()}
+		c := counted{id: d.id(), home: d.name(), ring: heritage{d.name(), d.uint32()}, shift: d.shift()}
 		for range d.count(slots, 3) {
 			c.slots = append(c.slots, slotCount{uint32(d.byte()), d.uint32(), d.uint32()})
 		}
 		list = append(list, c)
 	}
 	if d.err != nil {
-		return 0, 0, nil, fmt.Errorf("read counts of limits: %w", d.err)
+		return 0, nil, fmt.Errorf("read counts of limits: %w", d.err)
 	}
-	return slot, min(phase, slotTime), list, nil
+	return clock, list, nil
 }
 
 // HearCounts takes a message of counts. Only what is newer than all that was
@@ -123,7 +132,7 @@ func (l *Limiter) HearCounts(from string, incarnation uint32, sequence uint64, p
 	if l.peers == nil {
 		return
 	}
-	slot, phase, list, err := decodeCounts(payload)
+	clock, list, err := decodeCounts(payload)
 	if err != nil {
 		l.stats.malformed.Add(1)
 		return
@@ -132,12 +141,12 @@ func (l *Limiter) HearCounts(from string, incarnation uint32, sequence uint64, p
 	o := l.outlook(t.elapsed)
 	source := l.number(from)
 	for i := range list {
-		l.copyCounts(o, &list[i], source, incarnation, sequence, slot, phase, t)
+		l.copyCounts(o, &list[i], source, incarnation, sequence, clock, t)
 	}
 	l.hear(l.line(source), t.elapsed)
 }
 
-func (l *Limiter) copyCounts(o *outlook, c *counted, source uint16, inc uint32, seq uint64, slot uint32, phase time.Duration, t instant) {
+func (l *Limiter) copyCounts(o *outlook, c *counted, from uint16, inc uint32, seq uint64, clock time.Duration, t instant) {
 	s := l.of(c.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,23 +154,33 @@ func (l *Limiter) copyCounts(o *outlook, c *counted, source uint16, inc uint32, 
 	if ring != nil && (d.role == granting || d.role == handed) {
 		return // it was overtaken by a handover
 	}
-	if ring == nil || d.role != copied || d.source != source || d.inc != inc {
-		ring, d = s.makeDuty(c.id, t.slot)
-		*d = duty{role: copied, epoch: noSlot, source: source, inc: inc, home: l.homeNumber(c.home), kind: Requests, live: d.live}
+	clock = max(0, clock+c.shift)
+	slot, source := slotAt(clock), l.number(c.ring.source)
+	if ring == nil || d.source != source || d.inc != c.ring.inc {
+		ring, d = s.makeDuty(c.id, slot)
+		*d = duty{source: source, inc: c.ring.inc, shift: clock - t.elapsed, live: d.live}
 		*ring = ring0(c.id, slot)
+	}
+	if d.role != copied || d.from != from || d.fromInc != inc {
+		d.seq = 0
 	}
 	if d.seq != 0 && seq <= d.seq {
 		return
 	}
-	d.seq, d.seen = seq, t.at
+	d.role, d.epoch, d.kind, d.home = copied, noSlot, Requests, l.homeNumber(c.home)
+	d.from, d.fromInc, d.seq, d.seen = from, inc, seq, t.at
+	d.shift = max(d.shift, clock-t.elapsed) // the message with the least delay is right
 	ring.advance(slot)
-	d.ref = t.at - stamp(phase/time.Millisecond)
+	slot = min(slot, ring.last)
 	slices.SortFunc(c.slots, func(a, b slotCount) int { return int(b.slot) - int(a.slot) }) // older first
 	for _, x := range c.slots {
 		if x.slot > slot || x.slot >= slots {
 			continue
 		}
 		at := slot - x.slot
+		if ring.last-at >= slots {
+			continue
+		}
 		n := &ring.counts[at%slots]
 		ring.sum += int64(x.total) - int64(*n)
 		*n = x.total
@@ -172,4 +191,27 @@ func (l *Limiter) copyCounts(o *outlook, c *counted, source uint16, inc uint32, 
 			}
 		}
 	}
+}
+
+func (d *decoder) clock() time.Duration {
+	v := d.int()
+	if v > maxNow {
+		d.fail(fmt.Errorf("limits message of a clock at %d ms", v))
+		return 0
+	}
+	return time.Duration(v) * time.Millisecond
+}
+
+func (d *decoder) shift() time.Duration {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.fail(errShort)
+		return 0
+	}
+	d.b = d.b[n:]
+	if v > maxNow || v < -maxNow {
+		d.fail(fmt.Errorf("limits message of clocks %d ms apart", v))
+		return 0
+	}
+	return time.Duration(v) * time.Millisecond
 }

@@ -116,7 +116,7 @@ func (l *Limiter) pick(s *stripe, o *outlook, to map[uint16][]pushed) {
 		case !n.seen: // it is stood in for
 			continue
 		case d.role == granting || d.role == handed:
-		case d.role == copied && (d.source != n.at || d.inc != n.inc):
+		case d.role == copied && (d.from != n.at || d.fromInc != n.inc):
 		default:
 			continue
 		}
@@ -124,8 +124,7 @@ func (l *Limiter) pick(s *stripe, o *outlook, to map[uint16][]pushed) {
 		if d.role == granting || d.role == handed {
 			d.role, d.to, d.epoch = moved, n.at, o.epoch
 		} else {
-			d.source, d.inc = n.at, n.inc // once is enough
-			d.seq = 0
+			d.from, d.fromInc, d.seq = n.at, n.inc, 0 // once is enough
 		}
 		l.stats.handed.Add(1)
 	}
@@ -185,7 +184,9 @@ func (l *Limiter) servePush(from string, d *decoder) ([]byte, error) {
 		l.finals.note(l.number(from), final{digest, inc})
 	}
 	if astray {
-		l.signal() // on to whoever owns them by this node's outlook
+		// On to whoever owns them by this node's outlook, but not at once: two that
+		// disagree would hand them to and fro.
+		l.astray.Store(true)
 	}
 	return pong(), nil
 }
@@ -220,18 +221,9 @@ func (l *Limiter) accept(o *outlook, p *pushed, t instant) (astray bool) {
 		epoch = d.epoch
 	}
 	ring, d = s.makeDuty(p.id, t.slot)
-	*d = duty{role: to, epoch: epoch, source: o.me, inc: p.known.inc, seen: t.at, kind: p.kind, home: l.homeNumber(p.home),
+	*d = duty{role: to, epoch: epoch, seen: t.at, kind: p.kind, home: l.homeNumber(p.home),
 		live: d.live, active: d.active, phase: d.phase}
-	if o.self >= 0 {
-		d.inc = o.nodes[o.self].inc
-	}
-	*ring = ring0(p.id, t.slot)
-	if p.kind == Parallel {
-		l.leases(s, ring, known, o.me, t)
-	} else {
-		merge(ring, known, t.elapsed)
-		s.markAll(ring, d)
-	}
+	l.restore(s, o, ring, d, known, t)
 	owner, _ := o.owner(p.id, p.home)
 	return owner >= 0 && owner != o.self
 }

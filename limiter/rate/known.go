@@ -12,12 +12,12 @@ const (
 )
 
 // knowledge is what a node knows of a limit, in the slot numbers of whoever
-// granted.
+// began the ring.
 type knowledge struct {
 	role   role
 	source string
 	inc    uint32
-	now    time.Duration // since the source's slot 0, at most
+	now    time.Duration // the ring's clock, at most
 	slots  []slotCount
 	leases []lease // of parallel slots
 }
@@ -38,66 +38,115 @@ type lease struct {
 	age   time.Duration
 }
 
-// merge adds to a ring what is known of it, each unit in the slot of the latest
-// moment at which it can have been granted: a unit that counts too long refuses
-// somebody, one that counts too short breaks the limit.
-//
-// Of one granter the fullest word counts, and what it gave to others since by
-// their own word. Of several the fullest counts per slot, not the sum: who
-// granted later knew what was granted before.
-func merge(ring *ring, known []knowledge, elapsed time.Duration) {
-	type who struct {
-		source string
-		inc    uint32
+// heritage names a ring by who began it.
+type heritage struct {
+	source string
+	inc    uint32
+}
+
+// version is what all together know of one ring.
+type version struct {
+	now   time.Duration
+	slots map[uint32]*slotSum
+}
+
+type slotSum struct{ total, others, records int64 }
+
+// units is what was granted in a slot: by the fullest word, and what others got
+// since by their own word. Only what an owner granted itself after its last word
+// is lost with it.
+func (x *slotSum) units() int64 { return x.total + max(0, x.records-x.others) }
+
+func (v *version) total() int64 {
+	n := int64(0)
+	for _, x := range v.slots {
+		n += x.units()
 	}
-	type sum struct{ total, others, records int64 }
-	type group struct {
-		now   time.Duration
-		slots map[uint32]*sum
-	}
-	groups := map[who]*group{}
+	return n
+}
+
+// merge fills an empty ring with what is known of it and says whose it is then.
+// The fullest of several rings goes on. Of another, each unit counts in the slot
+// of the latest moment at which it can have been granted: one that counts too
+// long refuses somebody, one that counts too short breaks the limit. Per slot
+// the fullest counts, not the sum: who began later knew what was granted before.
+func merge(ring *ring, d *duty, known []knowledge, elapsed time.Duration) *heritage {
+	all := map[heritage]*version{}
 	for i := range known {
-		k := &known[i]
-		if k.role == claiming || len(k.slots) == 0 {
+		if k := &known[i]; k.role != claiming && len(k.slots) > 0 {
+			add(all, k)
+		}
+	}
+	var base *heritage
+	best := int64(-1)
+	for h, v := range all {
+		// A tie must fall alike everywhere.
+		if n := v.total(); n > best || n == best && (h.source < base.source || h.source == base.source && h.inc > base.inc) {
+			base, best = &h, n
+		}
+	}
+	if base == nil {
+		return nil
+	}
+	on := all[*base]
+	d.shift = on.now - elapsed
+	now := slotAt(on.now)
+	*ring = ring0(ring.id, now)
+	for slot, x := range on.slots {
+		if slot > now || now-slot >= slots {
 			continue
 		}
-		g := groups[who{k.source, k.inc}]
-		if g == nil {
-			g = &group{slots: map[uint32]*sum{}}
-			groups[who{k.source, k.inc}] = g
-		}
-		g.now = max(g.now, k.now)
-		for _, c := range k.slots {
-			x := g.slots[c.slot]
-			if x == nil {
-				x = &sum{}
-				g.slots[c.slot] = x
-			}
-			if k.role == record0 {
-				x.records += int64(c.others)
-			} else if int64(c.total) >= x.total {
-				x.total, x.others = int64(c.total), int64(c.others)
-			}
+		n := min(x.units(), full)
+		ring.counts[slot%slots] = uint32(n)
+		ring.sum += n
+	}
+	d.other(now, 0)
+	for slot, x := range on.slots {
+		if slot <= now && now-slot < fresh {
+			d.others[slot%fresh] = uint32(min(max(x.others, x.records), full))
 		}
 	}
-	now := slotAt(elapsed)
-	ring.advance(now)
-	var most [slots]int64
-	for _, g := range groups {
-		var mine [slots]int64
-		for slot, x := range g.slots {
-			age := max(0, g.now-time.Duration(slot+1)*slotTime)
-			at := slotAt(max(0, elapsed-age))
-			if now-at >= slots {
-				continue
-			}
-			mine[at%slots] += x.total + max(0, x.records-x.others)
-		}
-		for i, n := range mine {
-			most[i] = max(most[i], n)
+	for h, v := range all {
+		if h != *base {
+			v.into(ring, on.now)
 		}
 	}
-	for i, n := range most {
+	return base
+}
+
+func add(all map[heritage]*version, k *knowledge) {
+	h := heritage{k.source, k.inc}
+	v := all[h]
+	if v == nil {
+		v = &version{slots: map[uint32]*slotSum{}}
+		all[h] = v
+	}
+	v.now = max(v.now, k.now)
+	for _, c := range k.slots {
+		x := v.slots[c.slot]
+		if x == nil {
+			x = &slotSum{}
+			v.slots[c.slot] = x
+		}
+		if k.role == record0 {
+			x.records += int64(c.others)
+		} else if int64(c.total) >= x.total {
+			x.total, x.others = int64(c.total), int64(c.others)
+		}
+	}
+}
+
+// into brings a version to a ring by another clock.
+func (v *version) into(ring *ring, clock time.Duration) {
+	now := slotAt(clock)
+	var mine [slots]int64
+	for slot, x := range v.slots {
+		age := max(0, v.now-time.Duration(slot+1)*slotTime)
+		if at := slotAt(max(0, clock-age)); now-at < slots {
+			mine[at%slots] += x.units()
+		}
+	}
+	for i, n := range mine {
 		if have := int64(ring.counts[i]); n > have {
 			n = min(n, full)
 			ring.sum += n - have
@@ -120,13 +169,8 @@ func (l *Limiter) tell(s *stripe, o *outlook, ring *ring, d *duty, t instant) kn
 		}
 		return k
 	}
-	now := t.slot
-	k.now = t.elapsed
-	if d.role == copied && d.source != o.me {
-		since := max(0, t.at.after(d.ref))
-		now = ring.last + uint32(since/slotTime)
-		k.now = time.Duration(ring.last)*slotTime + since
-	}
+	k.now = d.clock(t.elapsed)
+	now := slotAt(k.now)
 	ring.advance(now)
 	for i := range uint32(slots) {
 		if i > now {
@@ -186,13 +230,7 @@ func (e *encoder) knowledge(k *knowledge) {
 const maxNow = 1 << 40
 
 func (d *decoder) knowledge() knowledge {
-	k := knowledge{role: role(d.byte()), source: d.name(), inc: d.uint32()}
-	now := d.int()
-	if now > maxNow {
-		d.fail(fmt.Errorf("limits message is %d ms old", now))
-		return k
-	}
-	k.now = time.Duration(now) * time.Millisecond
+	k := knowledge{role: role(d.byte()), source: d.name(), inc: d.uint32(), now: d.clock()}
 	if n := d.count(slots, 3); n > 0 {
 		k.slots = make([]slotCount, n)
 		for i := range k.slots {

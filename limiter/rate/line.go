@@ -165,10 +165,13 @@ func (l *Limiter) item(s *stripe, o *outlook, r *record, home string, t instant)
 	} else {
 		l.expire(s, r, t.at)
 		it.want += max(0, r.expected(t.at, ahead+2*l.line(r.owner).trip())-r.credit(t.at))
+		if l.fading(r, t.at) {
+			it.want = max(it.want, it.need+1)
+		}
 		if r.noUntil.after(t.at) > 0 {
 			it.want = it.need
 		}
-		it.returns = s.backs[r.id]
+		it.returns, it.source, it.inc = s.backs[r.id], l.line(r.source).node, r.sourceInc
 		delete(s.backs, r.id)
 		it.debt, r.debt = r.debt, 0
 		if it.want == 0 && len(it.returns) == 0 && it.debt == 0 {
@@ -177,6 +180,20 @@ func (l *Limiter) item(s *stripe, o *outlook, r *record, home string, t instant)
 	}
 	r.flight, r.sent = it.seq, t.at
 	return it, true
+}
+
+const (
+	// far is from how long a trip on a miss is worth avoiding for keys of which
+	// requests come seconds apart, and warm is how many seconds.
+	far  = 10 * time.Millisecond
+	warm = 15 * time.Second
+)
+
+// fading tells whether a limit that is in use would soon have no credit here,
+// with an owner so far away that the next request would feel it.
+func (l *Limiter) fading(r *record, now stamp) bool {
+	trip := l.line(r.owner).trip()
+	return trip >= far && (r.told || r.warm) && now.after(r.used) < warm && r.credit(now.plus(trip+2*tickEvery)) == 0
 }
 
 // expire gives back the credit whose life has ended.
@@ -195,7 +212,7 @@ func (l *Limiter) send(ctx context.Context, o *outlook, ln *line, items []askIte
 		m := askMessage{mode: direct, digest: o.digest, items: items}
 		reply, err := l.ask(ctx, ln, &m, askWithin)
 		if err == nil {
-			l.take(o, ln.at, items, reply, t)
+			l.take(o, items, reply, t)
 			return
 		}
 		if ctx.Err() != nil {
@@ -224,7 +241,7 @@ func (l *Limiter) turn(ctx context.Context, o *outlook, ln *line, items []askIte
 			m := askMessage{mode: standIn, owner: ln.node, digest: o.digest, items: items}
 			if backup == o.self {
 				m.origin, m.inc = n.id, n.inc
-				l.take(o, o.me, items, l.stand(ctx, o, ln, &m), t)
+				l.take(o, items, l.stand(ctx, o, ln, &m), t)
 				return
 			}
 			reply, err := l.ask(ctx, l.line(n.at), &m, 2*askWithin)
@@ -232,7 +249,7 @@ func (l *Limiter) turn(ctx context.Context, o *outlook, ln *line, items []askIte
 				l.give(items)
 				return
 			}
-			l.take(o, n.at, items, reply, t)
+			l.take(o, items, reply, t)
 		})
 	}
 	all.Wait()
@@ -279,14 +296,10 @@ func (l *Limiter) lose(ln *line) {
 }
 
 // take brings the answers of an ask to their records.
-func (l *Limiter) take(o *outlook, from uint16, items []askItem, reply *askReply, sent instant) {
+func (l *Limiter) take(o *outlook, items []askItem, reply *askReply, sent instant) {
 	if reply == nil {
 		l.give(items)
 		return
-	}
-	source := from
-	if reply.granter != "" {
-		source = l.number(reply.granter)
 	}
 	t := instantAt(l.elapsed())
 	for i := range items {
@@ -301,7 +314,7 @@ func (l *Limiter) take(o *outlook, from uint16, items []askItem, reply *askReply
 			case a.flags&flagUnsure != 0:
 				s.unanswered(r, it)
 			default:
-				l.receive(s, r, it, a, source, reply.inc, sent, t)
+				l.receive(s, r, it, a, sent, t)
 			}
 		}
 		s.mu.Unlock()
@@ -309,7 +322,7 @@ func (l *Limiter) take(o *outlook, from uint16, items []askItem, reply *askReply
 }
 
 // receive takes what an owner has granted.
-func (l *Limiter) receive(s *stripe, r *record, it *askItem, a *answer, source uint16, inc uint32, sent, t instant) {
+func (l *Limiter) receive(s *stripe, r *record, it *askItem, a *answer, sent, t instant) {
 	r.lost, r.bounced, r.told = false, 0, true
 	r.left = uint32(min(max(0, a.left), full))
 	r.reset = t.at.plus(min(a.reset, memory))
@@ -317,7 +330,9 @@ func (l *Limiter) receive(s *stripe, r *record, it *askItem, a *answer, source u
 	if r.kind == Parallel {
 		r.pool[0] = credit{units: a.granted, ends: sent.at.plus(leaseLife)}
 	} else {
-		r.from(source, inc)
+		if a.source != "" {
+			s.from(r, l.number(a.source), a.inc)
+		}
 		if a.granted > 0 {
 			ends := sent.at.plus(creditLife)
 			if out := r.store(t.at, a.slot, int64(a.granted), ends); out.units > 0 {

@@ -95,8 +95,8 @@ func (l *Limiter) usage(ids []uint64) []usage {
 		ring, d := s.dutyOf(id)
 		r := s.record(id)
 		if ring != nil && d.role == granting && d.kind != Parallel {
-			ring.advance(t.slot)
-			u.used, u.reset = ring.sum, ring.reset(t.elapsed)
+			ring.advance(d.slot(t.elapsed))
+			u.used, u.reset = ring.sum, ring.reset(d.clock(t.elapsed))
 		}
 		switch {
 		case r == nil:

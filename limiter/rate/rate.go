@@ -90,6 +90,7 @@ type cluster struct {
 	numbering sync.Mutex // guards numbers and the growth of lines
 	numbers   map[string]uint16
 
+	astray atomic.Bool              // rings have come that others own
 	homing atomic.Pointer[[]string] // regions by number
 	finals finals
 }

@@ -63,10 +63,11 @@ type record struct {
 	queued  bool  // for an ask
 	live    bool  // in the stripe's list of records with something to do
 	bounced uint8 // from one owner to the next
+	warm    bool  // used twice within a short time
 	told    bool  // left and reset are an owner's word
 	lost    bool  // until lostUntil
 
-	source    uint16 // who granted the credit
+	source    uint16 // of which ring the credit is
 	sourceInc uint32
 
 	pool  [2]credit // older, newer
@@ -91,24 +92,33 @@ type record struct {
 // duty is what a node knows of a ring besides the counts; it lies beside the
 // ring, and a node that is alone has none.
 type duty struct {
-	seq    uint64 // of the last counts heard
-	active [2]uint64
-	epoch  uint32
-	dirty  uint32        // slots whose counts the stand-in must hear
-	again  uint32        // slots to tell once more, because packets get lost
-	others [fresh]uint32 // granted to other nodes in the slots up to newest
-	newest uint32
-	inc    uint32 // of the source
-	phase  uint32 // which half of active is the current one
-	seen   stamp  // last use
-	ref    stamp  // when the newest slot of a copy began, by this node's clock
-	source uint16 // whose slot numbers these are
-	to     uint16 // moved to
-	home   uint16
-	role   role
-	kind   Kind
-	live   bool
+	seq     uint64 // of the last counts heard
+	active  [2]uint64
+	epoch   uint32
+	dirty   uint32        // slots whose counts the stand-in must hear
+	again   uint32        // slots to tell once more, because packets get lost
+	others  [fresh]uint32 // granted to other nodes in the slots up to newest
+	newest  uint32
+	shift   time.Duration // the ring's clock less this node's
+	inc     uint32        // of the source
+	phase   uint32        // which half of active is the current one
+	seen    stamp         // last use
+	source  uint16        // who began the ring: the slot numbers are by its clock
+	from    uint16        // of a copy: who told it
+	fromInc uint32
+	to      uint16 // moved to
+	home    uint16
+	role    role
+	kind    Kind
+	live    bool
 }
+
+// clock is the ring's own time. A ring that is handed over goes on by the clock
+// of the node that began it: cut anew into other slots each time, its units
+// would seem younger and younger.
+func (d *duty) clock(elapsed time.Duration) time.Duration { return max(0, elapsed+d.shift) }
+
+func (d *duty) slot(elapsed time.Duration) uint32 { return slotAt(d.clock(elapsed)) }
 
 // role is what a node is to a ring that it holds.
 type role uint8
@@ -215,12 +225,13 @@ func (r *record) ungrant(slot uint32, units int64) {
 	}
 }
 
-// from makes the record one of grants by the given node. Slots of another's
+// from makes the record one of grants from the given ring. Slots of another's
 // numbering cannot be returned any more.
-func (r *record) from(source uint16, inc uint32) {
+func (s *stripe) from(r *record, source uint16, inc uint32) {
 	if r.source == source && r.sourceInc == inc {
 		return
 	}
+	delete(s.backs, r.id)
 	r.source, r.sourceInc = source, inc
 	for i := range r.pool {
 		r.pool[i].slot = noSlot
@@ -230,6 +241,7 @@ func (r *record) from(source uint16, inc uint32) {
 
 // demand counts an arrival.
 func (r *record) demand(now stamp, units int64) {
+	r.warm = now.after(r.used) < warm
 	r.used = now
 	switch d := now.after(r.bucket); {
 	case d < ahead && d >= 0:
@@ -267,7 +279,7 @@ func (s *stripe) recordOf(h *Hold, now stamp) *record {
 	}
 	i := uint32(len(s.records))
 	s.records = append(s.records, record{id: h.ID, limit: h.Limit, kind: h.Kind, epoch: noSlot,
-		used: now, sent: now, noUntil: now, passes: now, reset: now, lostUntil: now, bucket: now, pool: [2]credit{{ends: now}, {ends: now}}})
+		used: now - stamp(warm/time.Millisecond), sent: now, noUntil: now, passes: now, reset: now, lostUntil: now, bucket: now, pool: [2]credit{{ends: now}, {ends: now}}})
 	s.known[h.ID] = i
 	return &s.records[i]
 }

@@ -143,6 +143,9 @@ func (l *Limiter) tick() {
 	elapsed := l.elapsed()
 	o := l.outlook(elapsed) // before the mark is set: it sees how long this node was away
 	l.ticked.Store(int64(max(1, elapsed)))
+	if l.astray.Swap(false) {
+		l.signal()
+	}
 	t := instantAt(elapsed)
 	out := map[uint16]*countsMessage{}
 	for i := range l.stripe {
@@ -187,7 +190,10 @@ func (l *Limiter) lookAfter(s *stripe, o *outlook, t instant) {
 				l.enqueue(s, r)
 				more = true
 			}
-			more = more || r.credit(t.at) > 0
+			if l.fading(r, t.at) && r.noUntil.after(t.at) <= 0 {
+				l.enqueue(s, r)
+			}
+			more = more || r.credit(t.at) > 0 || t.at.after(r.used) < warm && l.line(r.owner).trip() >= far
 		}
 		if len(s.queues[id]) > 0 {
 			l.enqueue(s, r)

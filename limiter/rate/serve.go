@@ -70,7 +70,7 @@ func (l *Limiter) answer(ctx context.Context, from string, m *askMessage) ([]byt
 	var reply *askReply
 	switch {
 	case m.mode == relay && m.owner != o.src.Self:
-		raw, err := l.relay(ctx, l.line(l.number(m.owner)), m, askWithin)
+		raw, err := l.relay(ctx, l.line(l.number(m.owner)), m, relayWithin)
 		if err == nil {
 			return raw, nil
 		}
@@ -102,10 +102,7 @@ func (l *Limiter) relay(ctx context.Context, ln *line, m *askMessage, within tim
 // grantAll answers an ask as the one who grants. For limits of a node that is
 // lost, this one grants too.
 func (l *Limiter) grantAll(ctx context.Context, o *outlook, m *askMessage, lost *line) *askReply {
-	n := &askReply{granter: o.src.Self, answers: make([]answer, len(m.items))}
-	if o.self >= 0 {
-		n.inc = o.nodes[o.self].inc
-	}
+	n := &askReply{answers: make([]answer, len(m.items))}
 	asker := l.number(m.origin)
 	var claims []claim
 	for i := range m.items {
@@ -173,8 +170,9 @@ func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost 
 	if e.inc == inc && e.seq > it.seq {
 		return true // an old ask, long answered: nothing
 	}
+	clock := d.clock(t.elapsed)
 	if it.kind != Parallel {
-		ring.advance(t.slot)
+		ring.advance(slotAt(clock))
 	}
 	if e.inc == inc && e.seq == it.seq {
 		a.granted, a.slot, a.flags = e.granted, e.slot, e.flags
@@ -190,11 +188,12 @@ func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost 
 	}
 	e.seq, e.inc, e.at, e.flags = it.seq, inc, t.at, a.flags
 	s.entries[k] = e
+	a.source, a.inc = l.line(d.source).node, d.inc
 	if it.kind != Parallel {
 		most := max(0, o.scaled(it.limit, it.home)-o.shares.kept(it.limit))
-		a.left, a.reset = max(0, most-ring.sum), ring.reset(t.elapsed)
+		a.left, a.reset = max(0, most-ring.sum), ring.reset(clock)
 		if a.flags&flagExhausted != 0 {
-			a.retry = max(time.Millisecond, ring.wait(most-max(1, it.least), t.elapsed))
+			a.retry = max(time.Millisecond, ring.wait(most-max(1, it.least), clock))
 		}
 	}
 	return true
@@ -202,9 +201,13 @@ func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost 
 
 // grantRate gives credit of a ring.
 func (l *Limiter) grantRate(s *stripe, o *outlook, ring *ring, d *duty, it *askItem, t instant) answer {
-	for _, b := range it.returns {
+	returns := it.returns
+	if it.source != l.line(d.source).node || it.inc != d.inc {
+		returns = nil // of a ring that is no more
+	}
+	for _, b := range returns {
 		ring.back(b.slot, b.units)
-		if ring.last-b.slot < fresh {
+		if b.slot <= d.newest && d.newest-b.slot < fresh {
 			d.others[b.slot%fresh] -= uint32(min(b.units, int64(d.others[b.slot%fresh])))
 		}
 		if b.slot <= ring.last && ring.last-b.slot < slots {

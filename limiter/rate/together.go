@@ -128,7 +128,7 @@ func (l *Limiter) tryTogether(s *stripe, o *outlook, h *Hold, t instant, take, l
 		return Short{Left: max(0, h.Limit)}, refused
 	}
 	if r := l.granted(s, o, h, t); r != nil {
-		return l.tryRing(s, o, h, t, r, limit, most, take)
+		return l.tryRing(s, o, h, t, r, &s.duties[s.index[h.ID]], limit, most, take)
 	}
 	r := s.recordOf(h, t.at)
 	l.resolve(r, o, h.Home)
@@ -156,27 +156,27 @@ func (l *Limiter) granted(s *stripe, o *outlook, h *Hold, t instant) *ring {
 }
 
 // tryRing is a request on the node that grants.
-func (l *Limiter) tryRing(s *stripe, o *outlook, h *Hold, t instant, r *ring, limit, most int64, take bool) (Short, verdict) {
-	r.advance(t.slot)
+func (l *Limiter) tryRing(s *stripe, o *outlook, h *Hold, t instant, r *ring, d *duty, limit, most int64, take bool) (Short, verdict) {
+	clock := d.clock(t.elapsed)
+	r.advance(slotAt(clock))
 	room := max(1, h.Units)
 	if room <= most-r.sum && r.fits(h.Units) {
 		if take {
 			r.add(h.Units)
-			d := &s.duties[s.index[h.ID]]
 			d.used(o.me, t.elapsed)
 			s.mark(r.id, d, r.last)
-			h.slot, h.by, h.via, h.taken = r.last, o.me, viaRing, true
-			h.Left, h.Reset = max(0, limit-r.sum), leaves(r.last)-t.elapsed
+			h.slot, h.by, h.inc, h.via, h.taken = r.last, d.source, d.inc, viaRing, true
+			h.Left, h.Reset = max(0, limit-r.sum), leaves(r.last)-clock
 			if h.Units == 0 {
-				h.Reset = r.reset(t.elapsed)
+				h.Reset = r.reset(clock)
 			}
 		}
 		return Short{}, passed
 	}
 	left := max(0, most-r.sum)
-	wait := max(time.Millisecond, r.wait(most-room, t.elapsed))
-	reset := r.reset(t.elapsed)
+	wait := max(time.Millisecond, r.wait(most-room, clock))
 	if mine := o.shares.mine(h.Limit); mine >= room {
+		reset := r.reset(clock)
 		x := s.recordOf(h, t.at)
 		x.used = t.at
 		free := mine - x.share.sum(t.use)
@@ -237,6 +237,7 @@ func (l *Limiter) tryRecord(s *stripe, o *outlook, h *Hold, t instant, r *record
 		}
 		if take {
 			r.own.add(t.use, h.Units)
+			r.debt += h.Units // whoever grants next must know
 			h.use, h.via, h.taken = t.use, viaLone, true
 			h.Left, h.Reset = alone-h.Units, useSlots*useTime
 			l.stats.degraded.Add(1)
@@ -271,7 +272,7 @@ func (l *Limiter) askAhead(s *stripe, o *outlook, r *record, t instant) {
 	if want <= 1 {
 		// One at a time, but often enough that the next comes within the life of
 		// a credit.
-		if trip == 0 || !r.told || t.at.after(r.sent) > creditLife+trip {
+		if again := r.told && t.at.after(r.sent) <= creditLife+trip; !again && (trip < far || !r.warm) {
 			return
 		}
 		want = 1
@@ -323,9 +324,17 @@ func (l *Limiter) giveBack(s *stripe, h *Hold, units int64, t instant) {
 		return
 	}
 	if h.via == viaRing {
-		if r, d := s.dutyOf(h.ID); r != nil && d.source == h.by && (d.role == granting || d.role == moved) {
+		r, d := s.dutyOf(h.ID)
+		switch {
+		case r == nil || d.source != h.by || d.inc != h.inc:
+		case d.role == granting:
 			r.back(h.slot, units)
 			s.mark(h.ID, d, h.slot)
+		default: // the ring has gone to another node since
+			x := s.recordOf(h, t.at)
+			x.used = t.at
+			s.from(x, h.by, h.inc)
+			s.sendBack(x, h.slot, units)
 		}
 		return
 	}
@@ -337,6 +346,8 @@ func (l *Limiter) giveBack(s *stripe, h *Hold, units int64, t instant) {
 	switch h.via {
 	case viaShare:
 		r.share.back(h.use, units)
+	case viaLone:
+		r.debt = max(0, r.debt-units) // if it has been told, it stays counted
 	case viaPool:
 		if h.by != r.source || h.inc != r.sourceInc || h.slot == noSlot {
 			return
@@ -364,7 +375,7 @@ func (l *Limiter) settleTogether(h *Hold, used int64) {
 		return
 	}
 	if r, d := s.dutyOf(h.ID); r != nil && d.role == granting {
-		r.advance(t.slot)
+		r.advance(d.slot(t.elapsed))
 		r.add(more)
 		s.mark(h.ID, d, r.last)
 		return
@@ -398,12 +409,12 @@ func (l *Limiter) stateTogether(s *stripe, id uint64, kind Kind, limit int64) (i
 			}
 			return max(0, limit-r.sum-held), 0
 		}
-		r.advance(t.slot)
+		r.advance(d.slot(t.elapsed))
 		share := int64(0)
 		if x := s.record(id); x != nil {
 			share = x.share.sum(t.use)
 		}
-		return max(0, limit-r.sum-share), r.reset(t.elapsed)
+		return max(0, limit-r.sum-share), r.reset(d.clock(t.elapsed))
 	}
 	r := s.record(id)
 	switch {

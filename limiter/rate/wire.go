@@ -66,6 +66,8 @@ type askItem struct {
 	debt    int64 // used without credit
 	seq     uint64
 	returns []slotUnits
+	source  string // of the ring that the returns are of
+	inc     uint32
 }
 
 // askMessage is a batch of them.
@@ -86,14 +88,12 @@ type answer struct {
 	left    int64
 	retry   time.Duration
 	reset   time.Duration
+	source  string // of the ring that the slot is of
+	inc     uint32
 	owner   string
 }
 
-type askReply struct {
-	granter string // whose slots these are
-	inc     uint32
-	answers []answer
-}
+type askReply struct{ answers []answer }
 
 func (r *askReply) unreached() bool {
 	for i := range r.answers {
@@ -284,6 +284,10 @@ func (m *askMessage) encode() []byte {
 			e.uint(uint64(r.slot))
 			e.int(r.units)
 		}
+		if len(it.returns) > 0 {
+			e.name(it.source)
+			e.uint(uint64(it.inc))
+		}
 	}
 	return e.finish(opAsk)
 }
@@ -303,6 +307,7 @@ func (m *askMessage) decode(d *decoder) error {
 			for j := range it.returns {
 				it.returns[j] = slotUnits{d.uint32(), d.int()}
 			}
+			it.source, it.inc = d.name(), d.uint32()
 		}
 		if d.err == nil && (it.kind < Requests || it.kind > Parallel) {
 			d.fail(fmt.Errorf("limits ask of unknown kind %d", it.kind))
@@ -319,8 +324,6 @@ func (m *askMessage) decode(d *decoder) error {
 
 func (r *askReply) encode() []byte {
 	var e encoder
-	e.name(r.granter)
-	e.uint(uint64(r.inc))
 	e.int(int64(len(r.answers)))
 	for i := range r.answers {
 		a := &r.answers[i]
@@ -330,6 +333,8 @@ func (r *askReply) encode() []byte {
 		e.int(a.left)
 		e.millis(a.retry)
 		e.millis(a.reset)
+		e.name(a.source)
+		e.uint(uint64(a.inc))
 		if a.flags&flagNotOwner != 0 {
 			e.name(a.owner)
 		}
@@ -342,12 +347,12 @@ func decodeReply(b []byte, items int) (*askReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &askReply{granter: d.name(), inc: d.uint32()}
-	r.answers = make([]answer, d.count(maxItems, 6))
+	r := &askReply{answers: make([]answer, d.count(maxItems, 8))}
 	for i := range r.answers {
 		a := &r.answers[i]
 		a.flags, a.granted, a.slot = flags(d.byte()), d.uint32(), d.uint32()
 		a.left, a.retry, a.reset = d.int(), d.millis(), d.millis()
+		a.source, a.inc = d.name(), d.uint32()
 		if a.flags&flagNotOwner != 0 {
 			a.owner = d.name()
 		}

@@ -37,6 +37,7 @@ type use struct {
 	at    time.Duration
 	id    uint64
 	units int64
+	by    *host
 }
 
 // host is one node's place in the world; its limiter is replaced at a restart.
@@ -94,7 +95,7 @@ func (h *host) boot() {
 	h.inc++
 	h.up = true
 	h.w.publish(h)
-	h.limiter = rate.New(rate.Config{Peers: &link{h, h.inc}, Strict: func() bool { return h.w.strict }})
+	h.limiter = rate.New(rate.Config{Clock: h, Peers: &link{h, h.inc}, Strict: func() bool { return h.w.strict }})
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel, h.done = cancel, make(chan struct{})
 	go func(l *rate.Limiter, done chan struct{}) { defer close(done); _ = l.Run(ctx) }(h.limiter, h.done)
@@ -192,12 +193,47 @@ func (k *link) Ask(ctx context.Context, node string, payload []byte) ([]byte, er
 	if err := w.pass(ctx, k.h, to); err != nil {
 		return nil, err
 	}
-	to.thaw()
-	raw, err := to.limiter.ServeAsk(ctx, k.h.id, slices.Clone(payload))
-	if err != nil {
-		return nil, err
+	type result struct {
+		raw []byte
+		err error
 	}
-	return raw, w.pass(ctx, to, k.h)
+	done := make(chan result, 1)
+	payload = slices.Clone(payload)
+	go func() { // a node that is stopped serves what came when it goes on
+		to.thaw()
+		raw, err := to.limiter.ServeAsk(context.WithoutCancel(ctx), k.h.id, payload)
+		if err == nil {
+			err = w.pass(ctx, to, k.h)
+		}
+		done <- result{raw, err}
+	}()
+	select {
+	case r := <-done:
+		return r.raw, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// freeze stops a node as SIGSTOP does: its clock does not tick, it does not answer.
+func (h *host) freeze() {
+	h.w.mu.Lock()
+	h.frozen = true
+	h.w.mu.Unlock()
+	h.w.later()
+}
+
+func (h *host) unfreeze() {
+	h.w.mu.Lock()
+	h.frozen = false
+	h.w.mu.Unlock()
+	h.w.later()
+}
+
+// Now is the machine's clock; who reads it while the node is stopped stops too.
+func (h *host) Now() time.Time {
+	h.thaw()
+	return time.Now()
 }
 
 // thaw waits while the node is stopped.
@@ -238,19 +274,22 @@ func (h *host) spend(hold rate.Hold) bool {
 	_, ok := h.limiter.TakeCtx(context.Background(), holds)
 	if ok {
 		h.w.mu.Lock()
-		h.w.admitted = append(h.w.admitted, use{time.Since(h.w.start), hold.ID, holds[0].Units})
+		h.w.admitted = append(h.w.admitted, use{time.Since(h.w.start), hold.ID, holds[0].Units, h})
 		h.w.mu.Unlock()
 	}
 	return ok
 }
 
 // worst is the most units that any 60 s admitted.
-func (w *world) worst(id uint64) int64 {
+func (w *world) worst(id uint64) int64 { return w.worstIn(id, 0, 1<<62) }
+
+// worstIn is the same between two times.
+func (w *world) worstIn(id uint64, after, before time.Duration) int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var of []use
 	for _, u := range w.admitted {
-		if u.id == id {
+		if u.id == id && u.at >= after && u.at < before {
 			of = append(of, u)
 		}
 	}
