@@ -257,6 +257,10 @@ type noSpend struct{ query.Query }
 
 func (noSpend) Spent(model.Scope, time.Time) unit.Money { return 0 }
 
+func (noSpend) Everywhere(_ context.Context, asked []admin.Spending) ([]unit.Money, []string) {
+	return make([]unit.Money, len(asked)), nil
+}
+
 // consistent maps what a read's error proves, as a real node does.
 func (r *run) consistent(ctx context.Context, level string, index uint64) (time.Duration, error) {
 	age, err := r.Wait(ctx, cluster.Consistency{Level: cluster.Level(level), MinIndex: index})
