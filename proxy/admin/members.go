@@ -23,6 +23,13 @@ func inTeam(max field[unit.Money]) *budgetFields {
 	return &budgetFields{spendingFields: spendingFields{max: max}}
 }
 
+// inTeam reads the limits of one member of a team.
+func (f *form) inTeam() budgetFields {
+	x := budgetFields{limitFields: readLimits(f), models: f.strs("allowed_models")}
+	x.max, x.soft, x.duration = f.budget("max_budget_in_team"), f.budget("soft_budget"), f.window("budget_duration")
+	return x
+}
+
 // members reads one member or a list of them: {role, user_id? | user_email?}.
 func (f *form) members(name string) []newMember {
 	v, given, null := f.value(name)
@@ -76,7 +83,7 @@ func memberAdd(c *call) *refusal.Refusal {
 	if r != nil {
 		return r
 	}
-	id, members, max := f.str("team_id"), f.members("member"), f.budget("max_budget_in_team")
+	id, members, own := f.str("team_id"), f.members("member"), f.inTeam()
 	f.require("team_id", id.v != "")
 	f.require("member", len(members) > 0)
 	if f.wrong() {
@@ -103,7 +110,7 @@ func memberAdd(c *call) *refusal.Refusal {
 			if already {
 				continue
 			}
-			m.budget = inTeam(max)
+			m.budget = &own
 			u, r := b.join(t, m)
 			if r != nil {
 				return nil, r
@@ -149,8 +156,7 @@ func memberUpdate(c *call) *refusal.Refusal {
 	}
 	id, user, email := f.str("team_id"), f.str("user_id"), f.str("user_email")
 	role := f.choice("role", "user", teamAdmin)
-	x := budgetFields{limitFields: limitFields{rpm: f.limit("rpm_limit"), tpm: f.limit("tpm_limit")}}
-	x.max, x.duration, x.models = f.budget("max_budget_in_team"), f.window("budget_duration"), f.strs("allowed_models")
+	x := f.inTeam()
 	f.require("team_id", id.v != "")
 	f.require("user_id", user.v != "" || email.v != "")
 	if f.wrong() {

@@ -210,3 +210,15 @@ func TestBlockedTeamIsToldBeforeItsModels(t *testing.T) {
 	ref := p.MayUseModelOfOwners(state1(t), "m", false)
 	require.Equal(t, "Authentication Error, Team=t is blocked. Update via `/team/unblock` if you're an admin.", ref.Message)
 }
+
+func TestManagersOfAnOrganizationMayCallItsRoutes(t *testing.T) {
+	for _, role := range []string{auth.RoleInternal, auth.RoleOrgAdmin} {
+		for path, ok := range map[string]bool{"/organization/member_add": true, "/team/new": true, "/team/block": true,
+			"/organization/new": false, "/organization/update": false, "/organization/delete": false, "/tag/new": false, "/budget/new": false} {
+			p := auth.Principal{Role: role, Key: &model.Key{}, OrgAdmin: true}
+			require.Equal(t, ok, p.MayCallRoute(path, false) == nil, "%s %s", role, path)
+			p.OrgAdmin = false
+			require.NotNil(t, p.MayCallRoute(path, false), "%s %s", role, path)
+		}
+	}
+}

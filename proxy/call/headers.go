@@ -97,10 +97,13 @@ func (c *call) keyHeaders() {
 func (c *call) keySpend(k *model.Key) unit.Money {
 	for i := range c.ask.Budgets {
 		b := &c.ask.Budgets[i]
-		if b.Scope.Dim != model.DimKey || b.Def.Window.Endless() {
+		if b.Scope.Dim != model.DimKey {
 			continue
 		}
 		if spent, window, ok := c.h.Admit.Spent(b.Scope); ok {
+			if b.Def.Window.Endless() { // the budget may be younger than the key
+				spent = max(spent, c.h.Ledger.SpendOf(b.Scope))
+			}
 			return spent.Add(b.Def.OffsetIn(window))
 		}
 	}
