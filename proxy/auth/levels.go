@@ -118,7 +118,11 @@ func (c *charger) sharedBudgets(p *Principal, tags []string) {
 func LaneCharges(s *state.Snapshot, d *state.Deployment, tokens int64, ask *admit.Ask, id func(model.Scope, admit.Kind) uint64) {
 	c := charger{s: s, ask: ask, id: id, tokens: tokens}
 	sc := model.Scope{Dim: model.DimDeployment, ID: d.ID}
-	c.limits(sc, &model.Limits{RPM: d.RPM, TPM: d.TPM, Parallel: d.Parallel})
+	limits := model.Limits{Parallel: d.Parallel}
+	if (d.RPM != nil || d.TPM != nil) && s.Routing.EnforcesRates() {
+		limits.RPM, limits.TPM = d.RPM, d.TPM
+	}
+	c.limits(sc, &limits)
 	if d.Price != nil && d.Price.Free() {
 		return // no budget is asked for what costs nothing
 	}

@@ -21,6 +21,7 @@ import (
 func pair(params ...string) option {
 	return withConfig(func(c *model.Config) {
 		c.Deployments[1].Group = "m"
+		c.Router.Raw = model.Params{"optional_pre_call_checks": json.RawMessage(`["enforce_model_rate_limits"]`)}
 		for i := range 2 {
 			for j := 0; j+1 < len(params); j += 2 {
 				c.Deployments[i].Params[params[j]] = json.RawMessage(params[j+1])
@@ -64,6 +65,33 @@ func TestDeploymentsLimitPassesItOverAndRefusesOnlyWhenNoneHasRoom(t *testing.T)
 			require.Contains(t, got.body, "Passed model=m. Rate limit exceeded for deployment: ")
 			require.NotEmpty(t, got.header.Get("retry-after"))
 			require.EqualValues(t, 2*each, w.asked.Load())
+		})
+	}
+}
+
+func TestDeploymentsRatesOnlyWeighTheChoiceUnlessTheyAreEnforced(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*model.RouterSettings)
+		status int
+	}{
+		"by default":      {func(*model.RouterSettings) {}, 200},
+		"pre-call checks": {func(r *model.RouterSettings) { r.PreCallChecks = true }, 429},
+		"usage-based":     {func(r *model.RouterSettings) { r.Strategy = "usage-based-routing-v2" }, 429},
+		"enforced by name": {func(r *model.RouterSettings) {
+			r.Raw = model.Params{"optional_pre_call_checks": json.RawMessage(`["enforce_model_rate_limits"]`)}
+		}, 429},
+		"another such name": {func(r *model.RouterSettings) {
+			r.Raw = model.Params{"optional_pre_call_checks": json.RawMessage(`["router_budget_limiting"]`)}
+		}, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withConfig(func(cfg *model.Config) {
+				cfg.Deployments[0].Params["rpm"] = json.RawMessage("1")
+				c.change(&cfg.Router)
+			}))
+			w.serve(answers)
+			require.Equal(t, 200, w.post(body("m", "")).status)
+			require.Equal(t, c.status, w.post(body("m", "")).status)
 		})
 	}
 }
