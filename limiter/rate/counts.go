@@ -37,7 +37,7 @@ func (l *Limiter) tellCounts(s *stripe, o *outlook, t instant, out map[uint16]*c
 		}
 		m.add(ring, d, l.homeName(d.home), l.line(d.source).node)
 		if len(m.e.body) >= countsBody-slots*11 {
-			l.peers.Counts(n.id, m.finish(o, t))
+			l.peers.Counts(n.id, m.finish(t))
 			delete(out, n.at)
 		}
 		if d.dirty, d.again = 0, d.dirty; d.again != 0 {
@@ -90,7 +90,7 @@ func (m *countsMessage) add(ring *ring, d *duty, home, source string) {
 	}
 }
 
-func (m *countsMessage) finish(o *outlook, t instant) []byte {
+func (m *countsMessage) finish(t instant) []byte {
 	var e encoder
 	e.names, e.list = m.e.names, m.e.list
 	e.int(int64(t.elapsed / time.Millisecond))
@@ -151,7 +151,7 @@ func (l *Limiter) copyCounts(o *outlook, c *counted, from uint16, inc uint32, se
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ring, d := s.dutyOf(c.id)
-	if ring != nil && (d.role == granting || d.role == handed) {
+	if ring != nil && (d.kind == Parallel || d.role == granting || d.role == handed) {
 		return // it was overtaken by a handover
 	}
 	clock = max(0, clock+c.shift)

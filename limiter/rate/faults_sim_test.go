@@ -1,6 +1,7 @@
 package rate_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -507,5 +508,100 @@ func TestAnyNodeKnowsHowALimitStands(t *testing.T) {
 			require.EqualValues(t, limit-120, s[0].Left, h.id)
 			require.Positive(t, s[0].Reset)
 		}
+	})
+}
+
+func TestOwnersAreAtHomeAndTheirStandInsElsewhere(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := cluster(t, 6, func(i int) (string, string) { return []string{"eu", "us", "ap"}[i%3], string(rune('a' + i/3)) })
+		defer w.close()
+		w.hosts[4].draining = true
+		w.tellAll()
+		owners := map[string]int{}
+		for id := range uint64(3000) {
+			a, b := rate.Roles(w.hosts[0].limiter, id*7919, "")
+			c, d := rate.Roles(w.hosts[5].limiter, id*7919, "")
+			require.Equal(t, []string{a, b}, []string{c, d}, "all nodes agree")
+			owner, backup := w.host(a), w.host(b)
+			require.NotEqual(t, owner.region, backup.region)
+			require.False(t, owner.draining)
+			owners[owner.region]++
+			a, b = rate.Roles(w.hosts[0].limiter, id*7919, "eu")
+			owner, backup = w.host(a), w.host(b)
+			require.Equal(t, "eu", owner.region)
+			require.Equal(t, "eu", backup.region)
+			require.NotEqual(t, owner.zone, backup.zone)
+			a, _ = rate.Roles(w.hosts[0].limiter, id*7919, "nowhere")
+			require.NotEmpty(t, a)
+		}
+		for region, n := range owners {
+			require.InDelta(t, 1000, n, 150, region)
+		}
+	})
+}
+
+func TestALimitAtHomeWaitsForNoOtherRegion(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.delay = func(a, b *host) time.Duration {
+			if a.region == b.region {
+				return 500 * time.Microsecond
+			}
+			return 110 * time.Millisecond
+		}
+		for _, r := range []string{"eu", "eu", "us", "us"} {
+			w.add(r, "")
+		}
+		w.tellAll()
+		time.Sleep(70 * time.Second)
+		defer w.close()
+		for i := range 100 {
+			at := time.Now()
+			require.True(t, w.hosts[i%2].spend(rate.Hold{ID: 3, Kind: rate.Requests, Limit: 110, Units: 1, Home: "eu"}))
+			require.Less(t, time.Since(at), 20*time.Millisecond)
+		}
+	})
+}
+
+func TestSmallLimitsAreExactFromAnyNode(t *testing.T) {
+	for _, limit := range []int64{1, 2, 3, 7} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := cluster(t, 5, nil)
+				defer w.close()
+				w.loss = 0.2
+				for id := range uint64(5) {
+					w.offer(60, 3*time.Minute, id, limit, w.anyUp)
+					require.LessOrEqual(t, w.worst(id), limit)
+					require.GreaterOrEqual(t, w.total(id), limit*2)
+				}
+			})
+		})
+	}
+}
+
+func TestACallerThatGoesAwayGivesBackWhatWasPutAside(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		w := cluster(t, 3, nil)
+		defer w.close()
+		const limit = 100
+		var all sync.WaitGroup
+		for i := range 50 {
+			all.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%5)*200*time.Microsecond)
+				defer cancel()
+				holds := []rate.Hold{{ID: uint64(i % 10), Kind: rate.Requests, Limit: limit, Units: 1}, {ID: 77, Kind: rate.Requests, Limit: limit, Units: 1}}
+				h := w.hosts[i%3]
+				if _, ok := h.limiter.TakeCtx(ctx, holds); ok {
+					h.limiter.Return(&holds[0])
+					h.limiter.Return(&holds[1])
+				}
+			})
+		}
+		all.Wait()
+		time.Sleep(5 * time.Second)
+		s := w.hosts[0].limiter.Look(t.Context(), []rate.Query{{ID: 77, Kind: rate.Requests, Limit: limit}, {ID: 3, Kind: rate.Requests, Limit: limit}})
+		require.EqualValues(t, limit, s[0].Left)
+		require.EqualValues(t, limit, s[1].Left)
 	})
 }

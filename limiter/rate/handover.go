@@ -141,20 +141,7 @@ func (l *Limiter) pushTo(ctx context.Context, o *outlook, n *node, rings []pushe
 }
 
 func (l *Limiter) push(ctx context.Context, o *outlook, n *node, rings []pushed, last bool) error {
-	var e encoder
-	if last {
-		e.byte(1)
-	} else {
-		e.byte(0)
-	}
-	e.id(o.digest)
-	e.uint(uint64(o.nodes[o.self].inc))
-	e.int(int64(len(rings)))
-	for i := range rings {
-		e.claim(&rings[i].claim)
-		e.knowledge(&rings[i].known)
-	}
-	payload := e.finish(opPush)
+	payload := encodePush(last, o.digest, o.nodes[o.self].inc, rings)
 	var err error
 	for range 2 {
 		if _, err = l.call(ctx, l.line(n.at), payload, 2*askWithin); err == nil {
@@ -162,6 +149,23 @@ func (l *Limiter) push(ctx context.Context, o *outlook, n *node, rings []pushed,
 		}
 	}
 	return err
+}
+
+func encodePush(last bool, digest uint64, inc uint32, rings []pushed) []byte {
+	var e encoder
+	if last {
+		e.byte(1)
+	} else {
+		e.byte(0)
+	}
+	e.id(digest)
+	e.uint(uint64(inc))
+	e.int(int64(len(rings)))
+	for i := range rings {
+		e.claim(&rings[i].claim)
+		e.knowledge(&rings[i].known)
+	}
+	return e.finish(opPush)
 }
 
 func (l *Limiter) servePush(from string, d *decoder) ([]byte, error) {
@@ -198,6 +202,9 @@ func (l *Limiter) accept(o *outlook, p *pushed, t instant) (astray bool) {
 	defer s.mu.Unlock()
 	known := []knowledge{p.known}
 	ring, d := s.dutyOf(p.id)
+	if d != nil && (d.kind == Parallel) != (p.kind == Parallel) {
+		return false
+	}
 	to := granting
 	if d == nil || d.role != granting {
 		to = handed

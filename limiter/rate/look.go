@@ -122,8 +122,11 @@ func (l *Limiter) serveLook(d *decoder) ([]byte, error) {
 	if d.err != nil {
 		return nil, fmt.Errorf("read look at limits: %w", d.err)
 	}
+	return encodeLooked(l.usage(ids)), nil
+}
+
+func encodeLooked(list []usage) []byte {
 	var e encoder
-	list := l.usage(ids)
 	e.int(int64(len(list)))
 	for _, u := range list {
 		// Unused credit may be more than this node's own use.
@@ -131,7 +134,7 @@ func (l *Limiter) serveLook(d *decoder) ([]byte, error) {
 		e.int(max(0, -u.used))
 		e.millis(u.reset)
 	}
-	return e.finish(opLooked), nil
+	return e.finish(opLooked)
 }
 
 func encodeLook(ids []uint64) []byte {

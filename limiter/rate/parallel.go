@@ -21,7 +21,11 @@ func (l *Limiter) tryParallel(s *stripe, o *outlook, h *Hold, t instant, take, l
 		return Short{Left: max(0, h.Limit)}, refused
 	}
 	mine := o.shares.mine(h.Limit)
-	ring := l.granted(s, o, h, t)
+	i, here := s.index[h.ID]
+	var ring *ring
+	if r := s.record(h.ID); here || r == nil || r.epoch != o.epoch || r.owner == o.me {
+		ring = l.granted(s, o, h, t, i, here)
+	}
 	r := s.recordOf(h, t.at)
 	if take {
 		r.demand(t.at, h.Units)
@@ -124,7 +128,7 @@ func (l *Limiter) grantParallel(s *stripe, o *outlook, ring *ring, d *duty, it *
 		free = count()
 	}
 	free = max(0, free)
-	more := l.portion(d, free, it)
+	more := min(l.portion(d, free, it), full/4)
 	ring.sum += it.hold + more - int64(e.granted)
 	ring.last = t.slot
 	e.granted = uint32(min(it.hold+more, full))

@@ -160,7 +160,7 @@ func (l *Limiter) tick() {
 		s.mu.Unlock()
 	}
 	for at, m := range out {
-		l.peers.Counts(l.line(at).node, m.finish(o, t))
+		l.peers.Counts(l.line(at).node, m.finish(t))
 	}
 }
 

@@ -163,6 +163,9 @@ func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost 
 		}
 		ring, d = s.dutyOf(it.id)
 	}
+	if (d.kind == Parallel) != (it.kind == Parallel) {
+		return true // no node of this cluster asks like that: nothing
+	}
 	d.seen = t.at
 	d.used(asker, t.elapsed)
 	k := entryKey{it.id, asker}

@@ -4,7 +4,8 @@ import "time"
 
 // shareOf is each node's standing part of a limit, which it may use without
 // asking: 3 % over all nodes, at least one unit a node where that is not much
-// of the limit. It never grows with the number of nodes.
+// of the limit. It never grows with the number of nodes, but from one to two: a
+// node that is alone needs none.
 func shareOf(limit int64, nodes int) int64 {
 	if nodes <= 1 || limit <= 0 {
 		return 0
@@ -25,7 +26,6 @@ func shareOf(limit int64, nodes int) int64 {
 // the old one has left every span, so with any of the counts of the last 64 s
 // all parts together stay within what the owner keeps back.
 type shares struct {
-	most   int   // nodes, the most of late: it makes the smallest part
 	counts []int // all numbers of nodes of late
 	own    bool  // whether this node has been a member for long enough
 }
@@ -37,7 +37,11 @@ func (s *shares) mine(limit int64) int64 {
 	if !s.own {
 		return 0
 	}
-	return shareOf(limit, s.most)
+	m := shareOf(limit, s.counts[0])
+	for _, n := range s.counts[1:] {
+		m = min(m, shareOf(limit, n))
+	}
+	return m
 }
 
 // kept is what the owner must not grant.
@@ -57,7 +61,7 @@ type headcount struct {
 
 // sharesAt is what holds now, and until when it does if nobody comes or goes.
 func sharesAt(now time.Duration, nodes int, earlier []headcount, ownFrom time.Duration) (shares, time.Duration) {
-	s := shares{most: nodes, counts: []int{nodes}, own: now >= ownFrom}
+	s := shares{counts: []int{nodes}, own: now >= ownFrom}
 	until := time.Duration(1<<63 - 1)
 	if !s.own {
 		until = ownFrom
@@ -67,7 +71,6 @@ func sharesAt(now time.Duration, nodes int, earlier []headcount, ownFrom time.Du
 			continue
 		}
 		until = min(until, e.until+settle)
-		s.most = max(s.most, e.nodes)
 		s.counts = append(s.counts, e.nodes)
 	}
 	return s, until

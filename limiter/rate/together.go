@@ -116,22 +116,25 @@ func (l *Limiter) tryTogether(s *stripe, o *outlook, h *Hold, t instant, take, l
 	if h.Kind == Parallel {
 		return l.tryParallel(s, o, h, t, take, last)
 	}
-	limit := o.scaled(h.Limit, h.Home)
-	kept := o.shares.kept(h.Limit)
-	most := max(0, limit-kept)
-	if h.Kind == Tokens && take && h.Units > most && most > 0 {
+	if h.Kind == Tokens && take && h.Units > h.Limit/8 {
 		// What is kept back for the others cannot be had in one piece.
-		h.Units = most
+		if most := o.scaled(h.Limit, h.Home) - o.shares.kept(h.Limit); most > 0 {
+			h.Units = min(h.Units, most)
+		}
 	}
-	room := max(1, h.Units)
-	if room > h.Limit {
+	if max(1, h.Units) > h.Limit {
 		return Short{Left: max(0, h.Limit)}, refused
 	}
-	if r := l.granted(s, o, h, t); r != nil {
-		return l.tryRing(s, o, h, t, r, &s.duties[s.index[h.ID]], limit, most, take)
+	r := s.record(h.ID)
+	i, here := s.index[h.ID]
+	if here || r == nil || r.epoch != o.epoch || r.owner == o.me {
+		if x := l.granted(s, o, h, t, i, here); x != nil {
+			return l.tryRing(s, o, h, t, x, take)
+		}
+		r = s.recordOf(h, t.at)
+		l.resolve(r, o, h.Home)
 	}
-	r := s.recordOf(h, t.at)
-	l.resolve(r, o, h.Home)
+	r.limit = h.Limit
 	if take {
 		r.demand(t.at, h.Units)
 	}
@@ -139,9 +142,8 @@ func (l *Limiter) tryTogether(s *stripe, o *outlook, h *Hold, t instant, take, l
 }
 
 // granted is the ring of a limit if this node is the one that grants, nil else.
-func (l *Limiter) granted(s *stripe, o *outlook, h *Hold, t instant) *ring {
-	i, ok := s.index[h.ID]
-	if ok && s.duties[i].epoch == o.epoch && s.duties[i].role == granting {
+func (l *Limiter) granted(s *stripe, o *outlook, h *Hold, t instant, i uint32, here bool) *ring {
+	if here && s.duties[i].epoch == o.epoch && s.duties[i].role == granting {
 		s.duties[i].seen = t.at
 		return &s.rings[i]
 	}
@@ -156,7 +158,10 @@ func (l *Limiter) granted(s *stripe, o *outlook, h *Hold, t instant) *ring {
 }
 
 // tryRing is a request on the node that grants.
-func (l *Limiter) tryRing(s *stripe, o *outlook, h *Hold, t instant, r *ring, d *duty, limit, most int64, take bool) (Short, verdict) {
+func (l *Limiter) tryRing(s *stripe, o *outlook, h *Hold, t instant, r *ring, take bool) (Short, verdict) {
+	d := &s.duties[s.index[h.ID]]
+	limit := o.scaled(h.Limit, h.Home)
+	most := max(0, limit-o.shares.kept(h.Limit))
 	clock := d.clock(t.elapsed)
 	r.advance(slotAt(clock))
 	room := max(1, h.Units)
@@ -208,9 +213,8 @@ func (l *Limiter) tryRecord(s *stripe, o *outlook, h *Hold, t instant, r *record
 			return Short{}, passed
 		}
 	}
-	mine := o.shares.mine(h.Limit)
 	free := int64(0)
-	if mine > 0 {
+	if mine := o.shares.mine(h.Limit); mine > 0 {
 		free = max(0, mine-r.share.sum(t.use))
 	}
 	if room <= free {

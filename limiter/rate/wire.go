@@ -49,6 +49,7 @@ const (
 	maxName   = 128
 	maxItems  = 1 << 16
 	maxWithin = 64 // parts of one item
+	maxUnits  = full / 4
 )
 
 var errShort = errors.New("limits message ends early")
@@ -301,11 +302,11 @@ func (m *askMessage) decode(d *decoder) error {
 		it := &m.items[i]
 		it.id, it.kind, it.home = d.id(), Kind(d.byte()), d.name()
 		it.limit, it.need, it.want, it.least = d.int(), d.int(), d.int(), d.int()
-		it.hold, it.debt, it.seq = d.int(), d.int(), d.uint()
+		it.hold, it.debt, it.seq = min(d.int(), maxUnits), min(d.int(), maxUnits), d.uint()
 		if n := d.count(maxWithin, 2); n > 0 {
 			it.returns = make([]slotUnits, n)
 			for j := range it.returns {
-				it.returns[j] = slotUnits{d.uint32(), d.int()}
+				it.returns[j] = slotUnits{d.uint32(), min(d.int(), maxUnits)}
 			}
 			it.source, it.inc = d.name(), d.uint32()
 		}
