@@ -318,7 +318,7 @@ func (w *world) total(id uint64) int64 {
 	return n
 }
 
-// ids are limits owned by a host, as its name for them is the owner's.
+// offer has n requests made, spread over a span, each on the host that pick names.
 func (w *world) offer(n int, within time.Duration, id uint64, limit int64, pick func(i int) *host) {
 	var all sync.WaitGroup
 	for i := range n {
@@ -344,8 +344,10 @@ func (w *world) anyUp(i int) *host {
 	return nil
 }
 
+// inBubble runs a test in virtual time.
 func inBubble(t *testing.T, f func(t *testing.T)) { synctest.Test(t, f) }
 
+// report logs what the nodes have done.
 func (w *world) report(t *testing.T, id uint64) {
 	for _, h := range w.hosts {
 		t.Logf("%s %+v", h.id, h.limiter.Stats())
