@@ -1,0 +1,76 @@
+package e2e
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"tollgate/node/e2e/fake"
+)
+
+// Three nodes: an organization's budget is one over all of them, its spend is
+// the same on each, its end user is made, and its soft budget is alerted of once.
+func TestOrganizationOfAClusterHasOneBudgetAndOneAlert(t *testing.T) {
+	f := fake.Start(t)
+	var mu sync.Mutex
+	var alerts []string
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		alerts = append(alerts, string(b))
+	}))
+	defer hook.Close()
+	c := startCluster(t, 3, clusterOptions{config: configFor(f, "  alerting: [webhook]\n"), env: []string{"WEBHOOK_URL=" + hook.URL}})
+	n := c.nodes[0]
+	a := n.do(t, "POST", "/organization/new", masterKey, `{"organization_id":"acme","organization_alias":"Acme","max_budget":5,"soft_budget":0.000001}`)
+	if a.status != 200 {
+		t.Fatalf("no organization: %d %s", a.status, a.body)
+	}
+	key := n.newKey(t, `"organization_id":"acme","metadata":{"tags":["blue"]}`)
+	for i := range 6 {
+		if a := c.nodes[i%3].chat(t, key, "gpt", "hello", `"max_tokens":20,"user":"walk-in"`); a.status != 200 {
+			t.Fatalf("call %d: %d %s", i, a.status, a.body)
+		}
+	}
+	want := 0.0
+	for _, n := range c.nodes {
+		for _, row := range n.rowsOfKey(t, key) {
+			want += row.Get("spend").Float()
+		}
+	}
+	if want <= 0 {
+		t.Fatal("nothing was spent")
+	}
+	for _, n := range c.nodes {
+		a := n.get(t, "/organization/info?organization_id=acme", masterKey)
+		if got := a.get("spend").Float(); got < want*0.999999 || got > want*1.000001 {
+			t.Fatalf("%v is shown as spent, the rows say %v: %s", got, want, a.body)
+		}
+	}
+	eventually(t, 30*time.Second, "the alert", func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(alerts) == 0 {
+			return errors.New("none came")
+		}
+		return nil
+	})
+	eventually(t, 30*time.Second, "the end user", func() error {
+		if a := n.get(t, "/customer/info?end_user_id=walk-in", masterKey); a.status != 200 {
+			return errors.New(string(a.body))
+		}
+		return nil
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if len(alerts) != 1 || gjson.Get(alerts[0], "event").String() != "soft_budget_crossed" || gjson.Get(alerts[0], "organization_id").String() != "acme" {
+		t.Fatalf("alerts: %v", alerts)
+	}
+}
