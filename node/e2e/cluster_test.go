@@ -198,8 +198,13 @@ func (c *cluster) waitFormed() {
 	c.t.Helper()
 	eventually(c.t, formWithin, "the cluster is whole", func() error {
 		living := c.living()
-		want := min(len(living), 5)
-		want -= 1 - want%2
+		want := 1
+		if len(living) >= 3 {
+			want = 3
+		}
+		if len(living) >= 7 {
+			want = 5
+		}
 		for _, n := range living {
 			s, err := n.status()
 			if err != nil {

@@ -36,8 +36,13 @@ type answer struct {
 
 func (a *answer) run() {
 	o := a.call.orders
-	if !a.pause(o.duration("slow")) {
-		return
+	if d := o.duration("slow"); d > 0 {
+		a.s.wait(1)
+		waited := a.pause(d)
+		a.s.wait(-1)
+		if !waited {
+			return
+		}
 	}
 	if !a.call.valid {
 		a.body(400, "application/json", a.dialect.fault(400, "the fake received invalid JSON"))

@@ -28,6 +28,8 @@ type Server struct {
 
 	mu       sync.Mutex // guards the fields below
 	received []*Request
+	waiting  int // calls that wait because of slow=
+	most     int // of waiting, ever
 }
 
 // Request is one request as it arrived.
@@ -102,11 +104,28 @@ func (s *Server) Hangup() { s.http.CloseClientConnections() }
 // ends that.
 func (s *Server) Refuse(seconds int) { s.refusing.Store(int64(seconds)) }
 
+// Most is how many calls have been here at once at the most, of those that were
+// told to wait with slow=. It counts the wait only: when an answer has begun, its
+// caller may rightly send the next call before this side sees the end.
+func (s *Server) Most() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.most
+}
+
+func (s *Server) wait(more int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting += more
+	s.most = max(s.most, s.waiting)
+}
+
 // Forget drops what has been recorded and starts to count anew.
 func (s *Server) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.received = nil
+	s.most = 0
 	s.count.Store(0)
 }
 
