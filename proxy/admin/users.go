@@ -52,6 +52,7 @@ type userRow struct {
 	Blocked         bool                       `json:"blocked"`
 	CreatedAt       *time.Time                 `json:"created_at"`
 	UpdatedAt       *time.Time                 `json:"updated_at"`
+	RateLimits      []limitView                `json:"limits,omitempty"`
 }
 
 func userScope(id string) model.Scope { return model.Scope{Dim: model.DimUser, ID: id} }
@@ -67,6 +68,7 @@ func (c *call) userRow(s *state.Snapshot, u *model.User) userRow {
 		AllowedCache:  raw(u.Extra["allowed_cache_controls"], "[]"), Policies: raw(u.Extra["policies"], "[]"),
 		ObjectPermsID: raw(u.Extra["object_permission_id"], "null"), OrganizationIDs: raw(u.Extra["organizations"], "null"),
 		Blocked: u.Blocked, CreatedAt: moment(u.CreatedAt), UpdatedAt: moment(u.UpdatedAt),
+		RateLimits: c.limitsView(userScope(u.ID), &u.Limits),
 	}
 }
 
