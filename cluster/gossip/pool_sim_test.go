@@ -424,6 +424,8 @@ func TestCopiedNodeIDIsReported(t *testing.T) {
 				})
 				m, _ := c.nodes[0].Lookup(nodeID(2))
 				require.Equal(t, c.nodes[2].port.addr(), m.Addr, "the one who was there stays")
+				mu.Lock()
+				defer mu.Unlock()
 				require.Len(t, told, 1)
 			})
 		})
