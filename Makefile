@@ -27,12 +27,13 @@ test: setup lint race sim e2e ## everything: set-up, lint, unit tests with the r
 unit: ## unit tests, fast
 	$(GO) test ./...
 
-# Virtual time is slow under the race detector: one seed there, all of them in sim.
+# Virtual time and loops of kills are slow under the race detector: short there,
+# whole in sim.
 race: ## unit tests with the race detector
-	SIM_SEEDS=1 $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v /node/e2e)
+	SIM_SEEDS=1 $(GO) test -race -short -timeout 15m $$($(GO) list ./... | grep -v /node/e2e)
 
-sim: ## whole clusters in virtual time, under many seeds
-	$(GO) test -timeout 15m ./node/sim
+sim: ## whole clusters in virtual time under many seeds, and what else is short under the race detector
+	$(GO) test -timeout 15m ./node/sim ./cluster/join ./cluster/sim ./limiter/... ./ledger/store
 
 # Tests that mostly wait run beside each other, whatever the number of processors.
 e2e: build ## whole processes: SDKs, kills, bursts, bad input
