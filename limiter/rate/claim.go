@@ -23,10 +23,15 @@ func (l *Limiter) assume(s *stripe, o *outlook, id uint64, home string, kind Kin
 		s.markAll(ring, d)
 		return true
 	}
-	if ring != nil && d.role == moved && d.epoch == o.epoch {
+	if ring != nil && d.away() && d.epoch == o.epoch {
 		return false
 	}
-	if !l.certain(o, id, home, t.elapsed) {
+	if ring != nil && d.away() {
+		return false // it can be anywhere by now
+	}
+	// Who knows of somebody who has had it must ask even if by all this node has
+	// seen the limit was its own throughout: others have seen more.
+	if !l.certain(o, id, home, t.elapsed, ring != nil) {
 		return false
 	}
 	l.establish(s, o, claim{id, kind, home}, nil, t)
@@ -35,7 +40,7 @@ func (l *Limiter) assume(s *stripe, o *outlook, id uint64, home string, kind Kin
 
 // certain tells whether what other nodes may have granted of a limit is known
 // here or has left every span.
-func (l *Limiter) certain(o *outlook, id uint64, home string, now time.Duration) bool {
+func (l *Limiter) certain(o *outlook, id uint64, home string, now time.Duration, touched bool) bool {
 	alone := true
 	for i := range o.nodes {
 		alone = alone && (i == o.self || !o.nodes[i].alive)
@@ -46,7 +51,7 @@ func (l *Limiter) certain(o *outlook, id uint64, home string, now time.Duration)
 	if o.doubt >= 0 && now < o.doubt+memory {
 		return false
 	}
-	mine := now >= memory
+	mine := now >= memory && !touched
 	for _, p := range o.past {
 		if now >= p.until+memory {
 			continue
@@ -78,9 +83,12 @@ type finals struct {
 	by map[uint16]final
 }
 
+// final is one node's word. It holds for the epoch of this node in which it
+// came: nodes may have changed their minds and back.
 type final struct {
 	digest uint64
 	inc    uint32
+	epoch  uint32
 }
 
 func (f *finals) all(o *outlook) bool {
@@ -91,7 +99,7 @@ func (f *finals) all(o *outlook) bool {
 		if i == o.self || !n.alive {
 			continue
 		}
-		if f.by[n.at] != (final{o.digest, n.inc}) {
+		if f.by[n.at] != (final{o.digest, n.inc, o.epoch}) {
 			return false
 		}
 	}
@@ -112,7 +120,8 @@ func (l *Limiter) own(ctx context.Context, o *outlook, items []askItem, t instan
 		s := l.of(it.id)
 		s.mu.Lock()
 		_, d := s.dutyOf(it.id)
-		if d != nil && d.role == moved && d.epoch == o.epoch && o.find(d.to) >= 0 {
+		if d != nil && d.away() && d.epoch == o.epoch {
+			// Also if this node has not heard yet that the other is there.
 			away[d.to] = append(away[d.to], it)
 		} else {
 			claims = append(claims, claim{it.id, it.kind, it.home})
@@ -176,10 +185,16 @@ func (l *Limiter) gather(ctx context.Context, o *outlook, claims []claim, lost *
 		}
 		s.mu.Unlock()
 	}
+	done := l.claims.begin(o.epoch)
+	defer done()
 	known := make([][]knowledge, len(open))
-	if len(open) > 0 {
+	for round := 0; len(open) > 0; round++ {
 		l.stats.gathers.Add(1)
-		l.collect(ctx, o, open, lost, known)
+		// A ring on its way from one node to another is with neither: once more.
+		if !l.collect(ctx, o, open, lost, known) || round == 5 || ctx.Err() != nil {
+			break
+		}
+		wait(ctx, 50*time.Millisecond)
 	}
 	t := instantAt(l.elapsed())
 	now := l.outlook(t.elapsed)
@@ -188,6 +203,7 @@ func (l *Limiter) gather(ctx context.Context, o *outlook, claims []claim, lost *
 		s.mu.Lock()
 		if winner := s.claims[c.id]; winner == o.me {
 			l.establish(s, now, c, known[i], t)
+			l.settleClaim(s, now, c, lost)
 		} else {
 			_, d := s.makeDuty(c.id, t.slot)
 			d.role, d.to, d.epoch, d.seen, d.home, d.kind = moved, winner, now.epoch, t.at, l.homeNumber(c.home), c.kind
@@ -196,17 +212,64 @@ func (l *Limiter) gather(ctx context.Context, o *outlook, claims []claim, lost *
 		s.mu.Unlock()
 	}
 	if len(open) < len(claims) { // another goroutine is at it
-		timer := time.NewTimer(20 * time.Millisecond)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
+		wait(ctx, 20*time.Millisecond)
 	}
 }
 
-// collect asks all other nodes at once.
-func (l *Limiter) collect(ctx context.Context, o *outlook, claims []claim, lost *line, known [][]knowledge) {
+// settleClaim looks whether what was claimed is still this node's to grant of:
+// the members may have changed while it asked. If it is not, it is handed on.
+func (l *Limiter) settleClaim(s *stripe, o *outlook, c claim, lost *line) {
+	owner, _ := o.owner(c.id, c.home)
+	if owner < 0 || owner == o.self || lost != nil && o.nodes[owner].at == lost.at {
+		return
+	}
+	_, d := s.dutyOf(c.id)
+	d.role, d.epoch = handed, noSlot
+	l.astray.Store(true)
+}
+
+// claimsOpen counts the claims under way by the epoch in which they began.
+type claimsOpen struct {
+	mu sync.Mutex
+	by map[uint32]int
+}
+
+func (c *claimsOpen) begin(epoch uint32) (done func()) {
+	c.mu.Lock()
+	c.by[epoch]++
+	c.mu.Unlock()
+	return func() {
+		c.mu.Lock()
+		if c.by[epoch]--; c.by[epoch] == 0 {
+			delete(c.by, epoch)
+		}
+		c.mu.Unlock()
+	}
+}
+
+func (c *claimsOpen) before(epoch uint32) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for e := range c.by {
+		if e < epoch {
+			return true
+		}
+	}
+	return false
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// collect asks all other nodes at once. It reports whether some ring is on its
+// way between two of them.
+func (l *Limiter) collect(ctx context.Context, o *outlook, claims []claim, lost *line, known [][]knowledge) (underway bool) {
 	payload := encodeGather(claims)
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -234,12 +297,14 @@ func (l *Limiter) collect(ctx context.Context, o *outlook, claims []claim, lost 
 						l.yield(o, claims[j], n)
 						continue
 					}
+					underway = underway || x.role == leaving
 					known[j] = append(known[j], x)
 				}
 			}
 		})
 	}
 	all.Wait()
+	return underway
 }
 
 // yield lets another node have a limit that both claim, if it is the one that

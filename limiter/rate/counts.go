@@ -81,7 +81,7 @@ func (m *countsMessage) add(ring *ring, d *duty, home, source string) {
 		n--
 		m.e.byte(byte(ago))
 		m.e.uint(uint64(ring.counts[slot%slots]))
-		m.e.uint(uint64(d.otherAt(slot)))
+		m.e.uint(uint64(d.otherAt(slot, ring.counts[slot%slots])))
 	}
 	for ; n > 0; n-- { // slots from before the clock began
 		m.e.byte(slots)
@@ -162,7 +162,7 @@ func (l *Limiter) copyCounts(o *outlook, c *counted, from uint16, inc uint32, se
 		*ring = ring0(c.id, slot)
 	}
 	if d.role != copied || d.from != from || d.fromInc != inc {
-		d.seq = 0
+		d.seq, d.shift = 0, clock-t.elapsed
 	}
 	if d.seq != 0 && seq <= d.seq {
 		return

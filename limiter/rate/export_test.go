@@ -38,3 +38,8 @@ func Asks(l *Limiter, from string, n int) func() []byte {
 func Sizes() (owned, used uintptr) {
 	return unsafe.Sizeof(ring{}) + unsafe.Sizeof(duty{}), unsafe.Sizeof(record{})
 }
+
+// Via names where the units of a hold came from.
+func Via(h *Hold) string {
+	return [...]string{"ring", "credit", "share", "lone"}[h.via]
+}

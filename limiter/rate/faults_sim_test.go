@@ -3,6 +3,8 @@ package rate_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -232,5 +234,70 @@ func TestPausedOwnerAsksBeforeItGrantsAgain(t *testing.T) {
 				require.GreaterOrEqual(t, w.worst(id), int64(limit*90/100))
 			})
 		})
+	}
+}
+
+func TestAnyMixOfPlannedChangesStaysWithinTheLimit(t *testing.T) {
+	for seed := range seeds(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(seed, 77))
+				w := cluster(t, 2+rng.IntN(4), nil)
+				defer w.close()
+				w.loss = 0.1
+				slow := time.Duration(rng.IntN(60)) * time.Millisecond
+				w.delay = func(_, _ *host) time.Duration { return slow + w.jitter(time.Millisecond+slow/4) }
+				limits := map[uint64]int64{1: 600, 2: 60, 3: 7, 4: 100}
+				var loads []*sync.WaitGroup
+				for id, limit := range limits {
+					loads = append(loads, w.load(id, limit, 5*time.Minute))
+				}
+				trace := []string{fmt.Sprintf("%d nodes, %v apart", len(w.hosts), slow)}
+				for range 8 {
+					time.Sleep(time.Duration(rng.IntN(40_000)) * time.Millisecond)
+					h := w.hosts[rng.IntN(len(w.hosts))]
+					switch op := rng.IntN(3); {
+					case op == 0 && len(w.hosts) < 7:
+						h = w.add("r", "")
+						trace = append(trace, fmt.Sprintf("%v join %s", w.since(), h.id))
+					case h.up:
+						w.mu.Lock()
+						h.draining = !h.draining
+						w.mu.Unlock()
+						trace = append(trace, fmt.Sprintf("%v drain %s: %v", w.since(), h.id, h.draining))
+					}
+					for _, x := range w.hosts { // they disagree for up to a second and a half
+						time.AfterFunc(time.Duration(rng.IntN(1500))*time.Millisecond, func() { w.publish(x) })
+					}
+				}
+				for _, l := range loads {
+					l.Wait()
+				}
+				for id, limit := range limits {
+					if got := w.worst(id); got > limit {
+						t.Errorf("%d of %d; %q; %s", got, limit, trace, w.explain(id))
+					}
+					if got := w.total(id); got < limit*4 {
+						t.Errorf("only %d of %d a minute; %q; %s", got, limit, trace, w.explain(id))
+						w.report(t, id)
+					}
+				}
+			})
+		})
+	}
+}
+
+// seeds are n, or as many as TOLLGATE_SEEDS says, counted from TOLLGATE_SEED.
+func seeds(n int) func(func(uint64) bool) {
+	from, _ := strconv.ParseUint(os.Getenv("TOLLGATE_SEED"), 10, 64)
+	if more, err := strconv.Atoi(os.Getenv("TOLLGATE_SEEDS")); err == nil {
+		n = more
+	}
+	return func(yield func(uint64) bool) {
+		for i := range n {
+			if !yield(from + uint64(i)) {
+				return
+			}
+		}
 	}
 }

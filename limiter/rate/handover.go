@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // serveGather tells a node that claims limits what this one knows of them, and
@@ -79,6 +80,11 @@ func (l *Limiter) handOver(ctx context.Context) {
 	if o.self < 0 {
 		return
 	}
+	// What was claimed by an earlier outlook goes too, or this node's word that
+	// all has gone would be wrong.
+	for l.claims.before(o.epoch) && ctx.Err() == nil {
+		wait(ctx, 10*time.Millisecond)
+	}
 	to := map[uint16][]pushed{}
 	for i := range l.stripe {
 		l.pick(&l.stripe[i], o, to)
@@ -122,7 +128,7 @@ func (l *Limiter) pick(s *stripe, o *outlook, to map[uint16][]pushed) {
 		}
 		to[n.at] = append(to[n.at], pushed{claim{ring.id, d.kind, l.homeName(d.home)}, l.tell(s, o, ring, d, t)})
 		if d.role == granting || d.role == handed {
-			d.role, d.to, d.epoch = moved, n.at, o.epoch
+			d.role, d.to, d.epoch = leaving, n.at, o.epoch
 		} else {
 			d.from, d.fromInc, d.seq = n.at, n.inc, 0 // once is enough
 		}
@@ -131,6 +137,8 @@ func (l *Limiter) pick(s *stripe, o *outlook, to map[uint16][]pushed) {
 }
 
 func (l *Limiter) pushTo(ctx context.Context, o *outlook, n *node, rings []pushed) {
+	gone := rings
+	defer l.gone(n, gone)
 	for len(rings) > pushItems {
 		if l.push(ctx, o, n, rings[:pushItems], false) != nil {
 			return
@@ -138,6 +146,18 @@ func (l *Limiter) pushTo(ctx context.Context, o *outlook, n *node, rings []pushe
 		rings = rings[pushItems:]
 	}
 	_ = l.push(ctx, o, n, rings, true) // without it the new owner asks for each
+}
+
+// gone notes that rings have arrived, or that nobody will know whether they did.
+func (l *Limiter) gone(n *node, rings []pushed) {
+	for i := range rings {
+		s := l.of(rings[i].id)
+		s.mu.Lock()
+		if _, d := s.dutyOf(rings[i].id); d != nil && d.role == leaving && d.to == n.at {
+			d.role = moved
+		}
+		s.mu.Unlock()
+	}
 }
 
 func (l *Limiter) push(ctx context.Context, o *outlook, n *node, rings []pushed, last bool) error {
@@ -168,7 +188,7 @@ func encodePush(last bool, digest uint64, inc uint32, rings []pushed) []byte {
 	return e.finish(opPush)
 }
 
-func (l *Limiter) servePush(from string, d *decoder) ([]byte, error) {
+func (l *Limiter) servePush(ctx context.Context, from string, d *decoder) ([]byte, error) {
 	last := d.byte() == 1
 	digest, inc := d.id(), d.uint32()
 	rings := make([]pushed, d.count(maxItems, 16))
@@ -180,30 +200,54 @@ func (l *Limiter) servePush(from string, d *decoder) ([]byte, error) {
 	}
 	t := instantAt(l.elapsed())
 	o := l.outlook(t.elapsed)
-	astray := false
+	on := map[uint16][]pushed{}
 	for i := range rings {
-		astray = l.accept(o, &rings[i], t) || astray
+		if owner := l.accept(from, o, &rings[i], t); owner >= 0 && owner != o.self {
+			l.passOn(o, owner, from, &rings[i], on)
+		}
+	}
+	// To whoever owns them by this node's outlook, before the sender hears that
+	// all has gone: the owner takes its word for that.
+	for at, list := range on {
+		if i := o.find(at); i >= 0 {
+			_ = l.push(ctx, o, &o.nodes[i], list, false)
+			l.gone(&o.nodes[i], list)
+		}
 	}
 	if last {
-		l.finals.note(l.number(from), final{digest, inc})
-	}
-	if astray {
-		// On to whoever owns them by this node's outlook, but not at once: two that
-		// disagree would hand them to and fro.
-		l.astray.Store(true)
+		l.finals.note(l.number(from), final{digest, inc, o.epoch})
 	}
 	return pong(), nil
 }
 
-// accept takes over one ring. It reports whether another node owns it.
-func (l *Limiter) accept(o *outlook, p *pushed, t instant) (astray bool) {
+// passOn takes a ring that has come for another node out again.
+func (l *Limiter) passOn(o *outlook, owner int, from string, p *pushed, on map[uint16][]pushed) {
+	n := &o.nodes[owner]
+	if n.id == from || !n.seen {
+		// Two that disagree would hand it to and fro: it waits for a tick.
+		l.astray.Store(true)
+		return
+	}
+	s := l.of(p.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ring, d := s.dutyOf(p.id)
+	if ring == nil || d.role != handed {
+		return
+	}
+	on[n.at] = append(on[n.at], pushed{p.claim, l.tell(s, o, ring, d, instantAt(l.elapsed()))})
+	d.role, d.to, d.epoch = leaving, n.at, o.epoch
+}
+
+// accept takes over one ring and says who owns it.
+func (l *Limiter) accept(from string, o *outlook, p *pushed, t instant) (owner int) {
 	s := l.of(p.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := []knowledge{p.known}
 	ring, d := s.dutyOf(p.id)
 	if d != nil && (d.kind == Parallel) != (p.kind == Parallel) {
-		return false
+		return -1
 	}
 	to := granting
 	if d == nil || d.role != granting {
@@ -214,6 +258,9 @@ func (l *Limiter) accept(o *outlook, p *pushed, t instant) (astray bool) {
 		if d != nil && d.role == handed {
 			to = handed
 		}
+		if d != nil && d.away() && d.epoch == o.epoch && d.to != l.number(from) {
+			to = moved // to one who has asked since, and has been told of this ring
+		}
 	}
 	if ring != nil {
 		known = append(known, l.tell(s, o, ring, d, t))
@@ -223,14 +270,17 @@ func (l *Limiter) accept(o *outlook, p *pushed, t instant) (astray bool) {
 			}
 		}
 	}
-	epoch := o.epoch
+	epoch, taker := o.epoch, uint16(0)
+	if d != nil {
+		taker = d.to
+	}
 	if d != nil && to == granting {
 		epoch = d.epoch
 	}
 	ring, d = s.makeDuty(p.id, t.slot)
-	*d = duty{role: to, epoch: epoch, seen: t.at, kind: p.kind, home: l.homeNumber(p.home),
+	*d = duty{role: to, to: taker, epoch: epoch, seen: t.at, kind: p.kind, home: l.homeNumber(p.home),
 		live: d.live, active: d.active, phase: d.phase}
 	l.restore(s, o, ring, d, known, t)
-	owner, _ := o.owner(p.id, p.home)
-	return owner >= 0 && owner != o.self
+	owner, _ = o.owner(p.id, p.home)
+	return owner
 }

@@ -47,6 +47,7 @@ type heritage struct {
 // version is what all together know of one ring.
 type version struct {
 	now   time.Duration
+	rings bool // told by who holds a ring, not only by who was granted
 	slots map[uint32]*slotSum
 }
 
@@ -89,6 +90,9 @@ func merge(ring *ring, d *duty, known []knowledge, elapsed time.Duration) *herit
 		return nil
 	}
 	on := all[*base]
+	for slot := range on.slots { // told by who was a moment ahead
+		on.now = max(on.now, time.Duration(slot)*slotTime)
+	}
 	d.shift = on.now - elapsed
 	now := slotAt(on.now)
 	*ring = ring0(ring.id, now)
@@ -121,7 +125,14 @@ func add(all map[heritage]*version, k *knowledge) {
 		v = &version{slots: map[uint32]*slotSum{}}
 		all[h] = v
 	}
-	v.now = max(v.now, k.now)
+	// The clock that is furthest behind: units are never younger than it shows. A
+	// record only knows that the clock was past a slot.
+	switch ring := k.role != record0; {
+	case ring && (!v.rings || k.now < v.now):
+		v.now, v.rings = k.now, true
+	case !ring && !v.rings:
+		v.now = max(v.now, k.now)
+	}
 	for _, c := range k.slots {
 		x := v.slots[c.slot]
 		if x == nil {
@@ -169,7 +180,8 @@ func (l *Limiter) tell(s *stripe, o *outlook, ring *ring, d *duty, t instant) kn
 		}
 		return k
 	}
-	k.now = d.clock(t.elapsed)
+	// A copy's clock may have been set back behind what it has heard.
+	k.now = max(d.clock(t.elapsed), time.Duration(ring.last)*slotTime)
 	now := slotAt(k.now)
 	ring.advance(now)
 	for i := range uint32(slots) {
@@ -177,7 +189,7 @@ func (l *Limiter) tell(s *stripe, o *outlook, ring *ring, d *duty, t instant) kn
 			break
 		}
 		if n := ring.counts[(now-i)%slots]; n > 0 {
-			k.slots = append(k.slots, slotCount{now - i, n, d.otherAt(now - i)})
+			k.slots = append(k.slots, slotCount{now - i, n, d.otherAt(now-i, n)})
 		}
 	}
 	return k

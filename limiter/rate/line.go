@@ -361,13 +361,12 @@ func (l *Limiter) elsewhere(s *stripe, o *outlook, r *record, it *askItem, a *an
 	if _, d := s.dutyOf(r.id); d != nil && d.role == moved {
 		d.role, d.epoch = copied, noSlot // who was to have it does not: claim it anew
 	}
-	who := o.byID(a.owner)
-	if r.bounced++; who < 0 || r.bounced > 3 {
+	if r.bounced++; a.owner == "" || a.owner == o.src.Self || r.bounced > 3 {
 		r.bounced = 0
 		r.epoch = noSlot // the views will agree soon; the ticking asks again
 		return
 	}
-	r.owner = o.nodes[who].at
+	r.owner = l.number(a.owner)
 	l.enqueue(s, r)
 }
 

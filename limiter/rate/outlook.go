@@ -227,7 +227,7 @@ func (l *Limiter) look(v *View, now time.Duration, late bool) *outlook {
 	}
 	slices.SortFunc(o.nodes, func(a, b node) int { return cmp.Compare(a.id, b.id) })
 	o.survey(l)
-	o.remember(old, now, l.ownFrom(o, v), late)
+	o.remember(old, now, l.ownFrom(o, v), l.joins(v, now), late)
 	l.seen.Store(o)
 	if old == nil || old.epoch != o.epoch {
 		l.signal()
@@ -275,7 +275,7 @@ func (o *outlook) survey(l *Limiter) {
 }
 
 // remember takes over from the outlook before what still matters of the past.
-func (o *outlook) remember(old *outlook, now, ownFrom time.Duration, late bool) {
+func (o *outlook) remember(old *outlook, now, ownFrom time.Duration, joins []headcount, late bool) {
 	if old != nil {
 		o.epoch, o.doubt, o.doubtful = old.epoch, old.doubt, old.doubtful
 		for _, e := range old.earlier {
@@ -301,7 +301,8 @@ func (o *outlook) remember(old *outlook, now, ownFrom time.Duration, late bool) 
 	if late {
 		o.doubt, o.doubtful = now, o.epoch
 	}
-	o.shares, o.until = sharesAt(now, len(o.nodes), o.earlier, ownFrom)
+	// A node that came later than others must count with what they held before.
+	o.shares, o.until = sharesAt(now, len(o.nodes), append(joins, o.earlier...), ownFrom)
 }
 
 // ownFrom is when this node may use its standing parts: what an earlier start
@@ -317,6 +318,27 @@ func (l *Limiter) ownFrom(o *outlook, v *View) time.Duration {
 		}
 	}
 	return from + settle
+}
+
+// joins is how many members there were before each that came lately.
+func (l *Limiter) joins(v *View, now time.Duration) []headcount {
+	var list []headcount
+	for i := range v.Members {
+		at := v.Members[i].Since.Sub(l.start)
+		if v.Members[i].Since.IsZero() || now >= at+settle {
+			continue
+		}
+		n := 0
+		for j := range v.Members {
+			if s := v.Members[j].Since; s.IsZero() || s.Before(v.Members[i].Since) {
+				n++
+			}
+		}
+		if n > 0 {
+			list = append(list, headcount{n, at})
+		}
+	}
+	return list
 }
 
 // number is a node's short name on this node.

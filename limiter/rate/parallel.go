@@ -56,7 +56,11 @@ func (l *Limiter) tryParallel(s *stripe, o *outlook, h *Hold, t instant, take, l
 				l.stats.lost.Add(1)
 			}
 			l.enqueue(s, r)
-			if free = o.degraded(h.ID, h.Limit, h.Home) - r.held; room > free {
+			free = 0
+			if l.line(r.owner).lost.Load() {
+				free = o.degraded(h.ID, h.Limit, h.Home) - r.held
+			}
+			if room > free {
 				return Short{Left: max(0, free), RetryAfter: parallelRetry}, refused
 			}
 			l.stats.degraded.Add(1)

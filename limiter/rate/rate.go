@@ -93,6 +93,7 @@ type cluster struct {
 	astray atomic.Bool              // rings have come that others own
 	homing atomic.Pointer[[]string] // regions by number
 	finals finals
+	claims claimsOpen
 }
 
 // stripe is a share of the limits. index and rings hold no pointers, so a

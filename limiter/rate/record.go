@@ -128,6 +128,7 @@ const (
 	handed               // it was given the ring to grant of it
 	copied               // it stands in for who grants
 	moved                // another grants now
+	leaving              // it is on its way to another
 )
 
 func (u *uses) slot(elapsed time.Duration) uint32 { return uint32(elapsed / useTime) }
@@ -298,6 +299,9 @@ func (s *stripe) enliven(r *record) {
 		s.live = append(s.live, r.id)
 	}
 }
+
+// away tells whether this node has given the ring to another.
+func (d *duty) away() bool { return d.role == moved || d.role == leaving }
 
 // dutyOf is the ring of a limit with its duty, nil if this node has none.
 func (s *stripe) dutyOf(id uint64) (*ring, *duty) {

@@ -60,7 +60,7 @@ func (l *Limiter) join(cfg Config) {
 	l.numbers = map[string]uint16{}
 	l.lines.Store(&[]*line{})
 	l.homing.Store(&[]string{""})
-	l.finals.by = map[uint16]final{}
+	l.finals.by, l.claims.by = map[uint16]final{}, map[uint32]int{}
 	for i := range l.stripe {
 		s := &l.stripe[i]
 		s.known, s.entries = map[uint64]uint32{}, map[entryKey]entry{}

@@ -54,7 +54,7 @@ func (l *Limiter) ServeAsk(ctx context.Context, from string, payload []byte) ([]
 	case opGather:
 		return l.serveGather(from, d)
 	case opPush:
-		return l.servePush(from, d)
+		return l.servePush(ctx, from, d)
 	case opPing:
 		return pong(), nil
 	case opLook:
@@ -138,11 +138,12 @@ func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost 
 		owner, _ := o.owner(it.id, it.home)
 		switch {
 		case owner >= 0 && owner == o.self:
-			if d != nil && d.role == moved && d.epoch == o.epoch {
-				if to := o.find(d.to); to >= 0 {
-					a.flags, a.owner = flagNotOwner, o.nodes[to].id
-					return true
-				}
+			if d != nil && d.role == moved && d.epoch == o.epoch && d.to == asker {
+				d.role, d.epoch = copied, noSlot // it would not ask if it had it still
+			}
+			if d != nil && d.away() && d.epoch == o.epoch {
+				a.flags, a.owner = flagNotOwner, l.line(d.to).node
+				return true
 			}
 			if !l.assume(s, o, it.id, it.home, it.kind, t) {
 				a.flags = flagUnsure
@@ -262,10 +263,15 @@ func (d *duty) other(slot uint32, units int64) {
 	*c += uint32(min(units, full-int64(*c)))
 }
 
-// otherAt is what was granted to others in a slot, if that is still known.
-func (d *duty) otherAt(slot uint32) uint32 {
-	if slot > d.newest || d.newest-slot >= fresh {
+// otherAt is what was granted to others in a slot, of a total. Of slots of which
+// that is no longer known it is the whole: all who were granted something then
+// are in the total.
+func (d *duty) otherAt(slot, total uint32) uint32 {
+	switch {
+	case slot > d.newest:
 		return 0
+	case d.newest-slot >= fresh:
+		return total
 	}
 	return d.others[slot%fresh]
 }

@@ -30,8 +30,10 @@ type shares struct {
 	own    bool  // whether this node has been a member for long enough
 }
 
-// settle is how long a change of the member list takes to count.
-const settle = slots * slotTime
+// settle is how long a change of the member list takes to count: until all that
+// was granted before it has left every ring, and the few seconds by which some
+// owner may have heard of it later than the node whose part is new.
+const settle = slots*slotTime + 4*time.Second
 
 func (s *shares) mine(limit int64) int64 {
 	if !s.own {

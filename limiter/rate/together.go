@@ -235,7 +235,12 @@ func (l *Limiter) tryRecord(s *stripe, o *outlook, h *Hold, t instant, r *record
 			r.lost, r.lostUntil = true, t.at.plus(time.Second)
 			l.stats.lost.Add(1)
 		}
-		alone := max(0, o.degraded(h.ID, h.Limit, h.Home)-r.own.sum(t.use))
+		alone := int64(0)
+		if l.line(r.owner).lost.Load() {
+			// Only then: where the nodes reach each other and cannot agree for a
+			// moment, somebody may well be granting.
+			alone = max(0, o.degraded(h.ID, h.Limit, h.Home)-r.own.sum(t.use))
+		}
 		if room > alone {
 			return Short{Left: alone, RetryAfter: time.Second}, refused
 		}

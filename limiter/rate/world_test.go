@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -38,6 +39,7 @@ type use struct {
 	id    uint64
 	units int64
 	by    *host
+	via   string
 }
 
 // host is one node's place in the world; its limiter is replaced at a restart.
@@ -274,7 +276,7 @@ func (h *host) spend(hold rate.Hold) bool {
 	_, ok := h.limiter.TakeCtx(context.Background(), holds)
 	if ok {
 		h.w.mu.Lock()
-		h.w.admitted = append(h.w.admitted, use{time.Since(h.w.start), hold.ID, holds[0].Units, h})
+		h.w.admitted = append(h.w.admitted, use{time.Since(h.w.start), hold.ID, holds[0].Units, h, rate.Via(&holds[0])})
 		h.w.mu.Unlock()
 	}
 	return ok
@@ -353,4 +355,38 @@ func (w *world) report(t *testing.T, id uint64) {
 		t.Logf("%s %+v", h.id, h.limiter.Stats())
 	}
 	t.Logf("worst %d total %d calls %d", w.worst(id), w.total(id), w.calls.Load())
+}
+
+// explain is who admitted what, from where, in the worst 60 s.
+func (w *world) explain(id uint64) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var of []use
+	for _, u := range w.admitted {
+		if u.id == id {
+			of = append(of, u)
+		}
+	}
+	slices.SortStableFunc(of, func(a, b use) int { return int(a.at - b.at) })
+	worst, sum, from, at, end := int64(0), int64(0), 0, 0, 0
+	for i, u := range of {
+		sum += u.units
+		for of[from].at <= u.at-time.Minute {
+			sum -= of[from].units
+			from++
+		}
+		if sum > worst {
+			worst, at, end = sum, from, i
+		}
+	}
+	by := map[string]int64{}
+	for _, u := range of[at : end+1] {
+		by[fmt.Sprintf("%s %s %v", u.by.id, u.via, u.at.Truncate(5*time.Second))] += u.units
+	}
+	keys := slices.Sorted(maps.Keys(by))
+	out := fmt.Sprintf("%v to %v", of[at].at, of[end].at)
+	for _, k := range keys {
+		out += fmt.Sprintf("\n  %s: %d", k, by[k])
+	}
+	return out
 }
