@@ -273,12 +273,25 @@ func (l *Limiter) collect(ctx context.Context, o *outlook, claims []claim, lost 
 	payload := encodeGather(claims)
 	var mu sync.Mutex
 	var all sync.WaitGroup
+	type target struct {
+		node *node
+		line *line
+	}
+	var targets []target
 	for i := range o.nodes {
 		n := &o.nodes[i]
 		ln := l.line(n.at)
 		if i == o.self || !n.alive || lost != nil && n.at == lost.at || ln.lost.Load() {
 			continue
 		}
+		targets = append(targets, target{n, ln})
+	}
+	for at := range l.strangers(o, claims) {
+		ln := l.line(at)
+		targets = append(targets, target{&node{at: at, id: ln.node, hash: l.hash(ln.node)}, ln})
+	}
+	for _, x := range targets {
+		n, ln := x.node, x.line
 		all.Go(func() {
 			raw, err := l.call(ctx, ln, payload, askWithin)
 			if err != nil {
@@ -305,6 +318,27 @@ func (l *Limiter) collect(ctx context.Context, o *outlook, claims []claim, lost 
 	}
 	all.Wait()
 	return underway
+}
+
+// strangers are nodes that have taken one of the limits from here, or tell of it,
+// although this node has not heard yet that they are members.
+func (l *Limiter) strangers(o *outlook, claims []claim) map[uint16]bool {
+	out := map[uint16]bool{}
+	for _, c := range claims {
+		s := l.of(c.id)
+		s.mu.Lock()
+		if _, d := s.dutyOf(c.id); d != nil {
+			at := d.from
+			if d.away() {
+				at = d.to
+			}
+			if d.role != granting && d.role != handed && at != o.me && o.find(at) < 0 {
+				out[at] = true
+			}
+		}
+		s.mu.Unlock()
+	}
+	return out
 }
 
 // yield lets another node have a limit that both claim, if it is the one that

@@ -158,16 +158,19 @@ func (l *Limiter) copyCounts(o *outlook, c *counted, from uint16, inc uint32, se
 	slot, source := slotAt(clock), l.number(c.ring.source)
 	if ring == nil || d.source != source || d.inc != c.ring.inc {
 		ring, d = s.makeDuty(c.id, slot)
-		*d = duty{source: source, inc: c.ring.inc, shift: clock - t.elapsed, live: d.live}
+		*d = duty{source: source, inc: c.ring.inc, shift: clock - t.elapsed, live: d.live, role: d.role, epoch: d.epoch, to: d.to}
 		*ring = ring0(c.id, slot)
 	}
-	if d.role != copied || d.from != from || d.fromInc != inc {
+	if d.from != from || d.fromInc != inc {
 		d.seq, d.shift = 0, clock-t.elapsed
 	}
 	if d.seq != 0 && seq <= d.seq {
 		return
 	}
-	d.role, d.epoch, d.kind, d.home = copied, noSlot, Requests, l.homeNumber(c.home)
+	if !d.away() || d.epoch != o.epoch || d.to != from {
+		d.role, d.epoch = copied, noSlot
+	}
+	d.kind, d.home = Requests, l.homeNumber(c.home)
 	d.from, d.fromInc, d.seq, d.seen = from, inc, seq, t.at
 	d.shift = max(d.shift, clock-t.elapsed) // the message with the least delay is right
 	ring.advance(slot)

@@ -33,12 +33,12 @@ func TestTokensAreReservedAndSettledAcrossNodes(t *testing.T) {
 					all.Go(func() {
 						time.Sleep(at)
 						holds := []rate.Hold{{ID: 5, Kind: rate.Tokens, Limit: limit, Units: reserve}}
-						if _, ok := h.limiter.TakeCtx(t.Context(), holds); !ok {
+						if _, ok := h.node().TakeCtx(t.Context(), holds); !ok {
 							return
 						}
 						now := w.since()
 						time.Sleep(length)
-						h.limiter.Settle(&holds[0], actual)
+						h.node().Settle(&holds[0], actual)
 						mu.Lock()
 						used = append(used, use{at: now, id: 5, units: actual})
 						mu.Unlock()
@@ -61,9 +61,9 @@ func TestCountAfterTokensReachTheOwner(t *testing.T) {
 		const limit = 1000
 		take := func(h *host) bool {
 			holds := []rate.Hold{{ID: 5, Kind: rate.Tokens, Limit: limit}}
-			_, ok := h.limiter.TakeCtx(t.Context(), holds)
+			_, ok := h.node().TakeCtx(t.Context(), holds)
 			if ok {
-				h.limiter.Settle(&holds[0], 400)
+				h.node().Settle(&holds[0], 400)
 			}
 			time.Sleep(200 * time.Millisecond)
 			return ok
@@ -94,7 +94,7 @@ func TestParallelSlotsNeverPassTheLimitOverAllNodes(t *testing.T) {
 					all.Go(func() {
 						time.Sleep(at)
 						holds := []rate.Hold{{ID: 9, Kind: rate.Parallel, Limit: limit, Units: 1}}
-						if _, ok := h.limiter.TakeCtx(t.Context(), holds); !ok {
+						if _, ok := h.node().TakeCtx(t.Context(), holds); !ok {
 							return
 						}
 						mu.Lock()
@@ -106,7 +106,7 @@ func TestParallelSlotsNeverPassTheLimitOverAllNodes(t *testing.T) {
 						mu.Lock()
 						now--
 						mu.Unlock()
-						h.limiter.Return(&holds[0])
+						h.node().Return(&holds[0])
 					})
 				}
 				all.Wait()
@@ -116,7 +116,7 @@ func TestParallelSlotsNeverPassTheLimitOverAllNodes(t *testing.T) {
 				require.GreaterOrEqual(t, most, limit*95/100)
 				time.Sleep(30 * time.Second)
 				for _, h := range w.hosts {
-					left, _ := h.limiter.State(9, rate.Parallel, limit)
+					left, _ := h.node().State(9, rate.Parallel, limit)
 					require.Equal(t, limit, left, h.id)
 				}
 			})
@@ -134,7 +134,7 @@ func TestParallelSlotsOfADeadNodeFreeThemselves(t *testing.T) {
 		fill := func() (n int) {
 			for i := range 3 * limit {
 				if h := w.anyUp(i); h != nil {
-					if _, ok := h.limiter.TakeCtx(t.Context(), hold()); ok {
+					if _, ok := h.node().TakeCtx(t.Context(), hold()); ok {
 						n++
 					}
 				}
@@ -149,7 +149,7 @@ func TestParallelSlotsOfADeadNodeFreeThemselves(t *testing.T) {
 				dead = h
 			}
 		}
-		left, _ := dead.limiter.State(9, rate.Parallel, limit)
+		left, _ := dead.node().State(9, rate.Parallel, limit)
 		had := limit - int(left)
 		require.Positive(t, had)
 		dead.kill()
@@ -175,7 +175,7 @@ func TestSeveralLimitsAreTakenTogetherOrNotAtAll(t *testing.T) {
 				time.Sleep(time.Duration(i) * 100 * time.Microsecond)
 				holds := []rate.Hold{{ID: key, Kind: rate.Requests, Limit: small, Units: 1}, {ID: 1, Kind: rate.Requests, Limit: large, Units: 1},
 					{ID: 2, Kind: rate.Tokens, Limit: 100 * large, Units: 90}}
-				if _, ok := h.limiter.TakeCtx(t.Context(), holds); ok {
+				if _, ok := h.node().TakeCtx(t.Context(), holds); ok {
 					mu.Lock()
 					admitted[key]++
 					admitted[1]++
@@ -210,7 +210,7 @@ func TestAnyNodeKnowsHowALimitStands(t *testing.T) {
 		w.offer(120, 10*time.Second, 7, limit, w.anyUp)
 		time.Sleep(3 * time.Second)
 		for _, h := range w.hosts {
-			s := h.limiter.Look(t.Context(), []rate.Query{{ID: 7, Kind: rate.Requests, Limit: limit}})
+			s := h.node().Look(t.Context(), []rate.Query{{ID: 7, Kind: rate.Requests, Limit: limit}})
 			require.True(t, s[0].Known)
 			require.EqualValues(t, limit-120, s[0].Left, h.id)
 			require.Positive(t, s[0].Reset)
@@ -230,15 +230,15 @@ func TestACallerThatGoesAwayGivesBackWhatWasPutAside(t *testing.T) {
 				defer cancel()
 				holds := []rate.Hold{{ID: uint64(i % 10), Kind: rate.Requests, Limit: limit, Units: 1}, {ID: 77, Kind: rate.Requests, Limit: limit, Units: 1}}
 				h := w.hosts[i%3]
-				if _, ok := h.limiter.TakeCtx(ctx, holds); ok {
-					h.limiter.Return(&holds[0])
-					h.limiter.Return(&holds[1])
+				if _, ok := h.node().TakeCtx(ctx, holds); ok {
+					h.node().Return(&holds[0])
+					h.node().Return(&holds[1])
 				}
 			})
 		}
 		all.Wait()
 		time.Sleep(5 * time.Second)
-		s := w.hosts[0].limiter.Look(t.Context(), []rate.Query{{ID: 77, Kind: rate.Requests, Limit: limit}, {ID: 3, Kind: rate.Requests, Limit: limit}})
+		s := w.hosts[0].node().Look(t.Context(), []rate.Query{{ID: 77, Kind: rate.Requests, Limit: limit}, {ID: 3, Kind: rate.Requests, Limit: limit}})
 		require.EqualValues(t, limit, s[0].Left)
 		require.EqualValues(t, limit, s[1].Left)
 	})
@@ -250,7 +250,7 @@ func TestSmallLimitsAreExactFromAnyNode(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				w := cluster(t, 5, nil)
 				defer w.close()
-				w.loss = 0.2
+				w.lose(0.2)
 				for id := range uint64(5) {
 					w.offer(60, 3*time.Minute, id, limit, w.anyUp)
 					require.LessOrEqual(t, w.worst(id), limit)

@@ -74,7 +74,7 @@ func TestRareKeysAskNobody(t *testing.T) {
 		all.Wait()
 		asks := int64(0)
 		for _, h := range w.hosts {
-			asks += h.limiter.Stats().Items
+			asks += h.node().Stats().Items
 		}
 		t.Logf("%d asks, %d calls for %d requests", asks, w.calls.Load()-before, 3*keys)
 		require.LessOrEqual(t, asks, int64(3*keys/5))
@@ -89,19 +89,19 @@ func TestOwnersAreAtHomeAndTheirStandInsElsewhere(t *testing.T) {
 		w.tellAll()
 		owners := map[string]int{}
 		for id := range uint64(3000) {
-			a, b := rate.Roles(w.hosts[0].limiter, id*7919, "")
-			c, d := rate.Roles(w.hosts[5].limiter, id*7919, "")
+			a, b := rate.Roles(w.hosts[0].node(), id*7919, "")
+			c, d := rate.Roles(w.hosts[5].node(), id*7919, "")
 			require.Equal(t, []string{a, b}, []string{c, d}, "all nodes agree")
 			owner, backup := w.host(a), w.host(b)
 			require.NotEqual(t, owner.region, backup.region)
 			require.False(t, owner.draining)
 			owners[owner.region]++
-			a, b = rate.Roles(w.hosts[0].limiter, id*7919, "eu")
+			a, b = rate.Roles(w.hosts[0].node(), id*7919, "eu")
 			owner, backup = w.host(a), w.host(b)
 			require.Equal(t, "eu", owner.region)
 			require.Equal(t, "eu", backup.region)
 			require.NotEqual(t, owner.zone, backup.zone)
-			a, _ = rate.Roles(w.hosts[0].limiter, id*7919, "nowhere")
+			a, _ = rate.Roles(w.hosts[0].node(), id*7919, "nowhere")
 			require.NotEmpty(t, a)
 		}
 		for region, n := range owners {

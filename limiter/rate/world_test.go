@@ -52,7 +52,7 @@ type host struct {
 	frozen           bool
 	draining         bool
 	joined           time.Time
-	limiter          *rate.Limiter
+	limiter          atomic.Pointer[rate.Limiter]
 	seq              atomic.Uint64
 	view             atomic.Pointer[rate.View]
 	cancel           context.CancelFunc
@@ -68,6 +68,13 @@ func newWorld(t *testing.T) *world {
 func (w *world) jitter(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d))) }
 
 func (w *world) since() time.Duration { return time.Since(w.start) }
+
+// lose has a part of the counts lost from now on.
+func (w *world) lose(part float64) {
+	w.mu.Lock()
+	w.loss = part
+	w.mu.Unlock()
+}
 
 // cluster makes a world of n nodes that have known each other for a while.
 func cluster(t *testing.T, n int, shape func(i int) (region, zone string)) *world {
@@ -94,14 +101,23 @@ func (w *world) add(region, zone string) *host {
 }
 
 func (h *host) boot() {
+	h.w.mu.Lock()
 	h.inc++
 	h.up = true
+	h.w.mu.Unlock()
 	h.w.publish(h)
-	h.limiter = rate.New(rate.Config{Clock: h, Peers: &link{h, h.inc}, Strict: func() bool { return h.w.strict }})
+	l := rate.New(rate.Config{Clock: h, Peers: &link{h, h.inc}, Strict: func() bool {
+		h.w.mu.Lock()
+		defer h.w.mu.Unlock()
+		return h.w.strict
+	}})
+	h.limiter.Store(l)
 	ctx, cancel := context.WithCancel(context.Background())
 	h.cancel, h.done = cancel, make(chan struct{})
-	go func(l *rate.Limiter, done chan struct{}) { defer close(done); _ = l.Run(ctx) }(h.limiter, h.done)
+	go func(l *rate.Limiter, done chan struct{}) { defer close(done); _ = l.Run(ctx) }(l, h.done)
 }
+
+func (h *host) node() *rate.Limiter { return h.limiter.Load() }
 
 // kill ends a process; the others notice by gossip later.
 func (h *host) kill() {
@@ -130,7 +146,10 @@ func (w *world) close() {
 
 // tellAll gives every node the members as its gossip has them now.
 func (w *world) tellAll() {
-	for _, h := range w.hosts {
+	w.mu.Lock()
+	hosts := slices.Clone(w.hosts)
+	w.mu.Unlock()
+	for _, h := range hosts {
 		w.publish(h)
 	}
 }
@@ -203,7 +222,7 @@ func (k *link) Ask(ctx context.Context, node string, payload []byte) ([]byte, er
 	payload = slices.Clone(payload)
 	go func() { // a node that is stopped serves what came when it goes on
 		to.thaw()
-		raw, err := to.limiter.ServeAsk(context.WithoutCancel(ctx), k.h.id, payload)
+		raw, err := to.node().ServeAsk(context.WithoutCancel(ctx), k.h.id, payload)
 		if err == nil {
 			err = w.pass(ctx, to, k.h)
 		}
@@ -263,7 +282,7 @@ func (k *link) Counts(node string, payload []byte) {
 	if lost {
 		return
 	}
-	time.AfterFunc(d, func() { to.limiter.HearCounts(k.h.id, uint32(k.inc), seq, payload) })
+	time.AfterFunc(d, func() { to.node().HearCounts(k.h.id, uint32(k.inc), seq, payload) })
 }
 
 // request is one on a node. It reports whether it was admitted.
@@ -273,7 +292,7 @@ func (h *host) request(id uint64, limit int64) bool {
 
 func (h *host) spend(hold rate.Hold) bool {
 	holds := []rate.Hold{hold}
-	_, ok := h.limiter.TakeCtx(context.Background(), holds)
+	_, ok := h.node().TakeCtx(context.Background(), holds)
 	if ok {
 		h.w.mu.Lock()
 		h.w.admitted = append(h.w.admitted, use{time.Since(h.w.start), hold.ID, holds[0].Units, h, rate.Via(&holds[0])})
@@ -352,7 +371,7 @@ func inBubble(t *testing.T, f func(t *testing.T)) { synctest.Test(t, f) }
 // report logs what the nodes have done.
 func (w *world) report(t *testing.T, id uint64) {
 	for _, h := range w.hosts {
-		t.Logf("%s %+v", h.id, h.limiter.Stats())
+		t.Logf("%s %+v", h.id, h.node().Stats())
 	}
 	t.Logf("worst %d total %d calls %d", w.worst(id), w.total(id), w.calls.Load())
 }
