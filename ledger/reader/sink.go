@@ -1,0 +1,46 @@
+// Package reader moves finished calls from the ledger to where they are wanted:
+// a database, a webhook, a file. Each reader has a durable cursor, takes batches
+// in the order of the ledger, tries again with growing pauses for as long as its
+// sink is away, and puts aside what the sink will never take. It never makes a
+// call wait, and knows nothing of what a sink does with an entry.
+package reader
+
+import (
+	"context"
+
+	"tollgate/ledger/store"
+)
+
+// Sink is where a reader takes entries to.
+type Sink interface {
+	// Deliver hands over a batch, consecutive entries of one node's ledger, oldest
+	// first. nil means that all of it is the sink's now. A *Rejected names
+	// entries that no repetition will make acceptable; the others are delivered.
+	// Any other error is a passing fault: the same entries come again, perhaps
+	// in another cut, so a sink must bear repetitions or be Positioned.
+	Deliver(ctx context.Context, batch []*store.Entry) error
+}
+
+// Positioned is a sink that keeps, in the same transaction as the entries, how
+// far it has come. It then takes each entry exactly once.
+type Positioned interface {
+	Sink
+	// Position is the number of the last entry that the sink has taken.
+	Position(ctx context.Context) (seq uint64, err error)
+}
+
+// Rejected is an error for entries of a batch that a sink will never take.
+type Rejected struct {
+	Entries map[uint64]error // by Seq, with the reason
+}
+
+// Error counts the entries.
+func (r *Rejected) Error() string {
+	for _, why := range r.Entries {
+		if len(r.Entries) == 1 {
+			return "entry refused: " + why.Error()
+		}
+		return "entries refused, one of them: " + why.Error()
+	}
+	return "no entry refused"
+}
