@@ -76,13 +76,15 @@ func (p *parser) litellm(s *section) {
 	s.Duration("internal_user_budget_duration", &c.InternalUserDuration)
 	s.Bool("require_auth_for_metrics_endpoint", &c.RequireMetricsAuth)
 	s.Bool("enable_end_user_cost_tracking_prometheus_only", &c.PrometheusEndUser)
-	s.Bool("store_audit_logs", &c.StoreAuditLogs)
+	audit := true
+	s.Bool("store_audit_logs", &audit)
+	c.NoAuditLogs = !audit
 	s.Text("timezone", &c.Timezone)
 	if _, err := time.LoadLocation(c.Timezone); err != nil {
 		s.bad(s.v.get("timezone"), "timezone", "unknown time zone "+quote(c.Timezone), "write for example Europe/Berlin or UTC")
 	}
 	p.pythonHooks(s, "custom_provider_map", "post_call_rules", "guardrails")
-	p.withoutEffect(s, "modify_params", "store_audit_logs", "allowed_fails", "cooldown_time", "context_window_fallbacks", "content_policy_fallbacks")
+	p.withoutEffect(s, "modify_params", "allowed_fails", "cooldown_time", "context_window_fallbacks", "content_policy_fallbacks")
 	c.Raw = s.Rest(knownLiteLLM)
 }
 
@@ -239,10 +241,11 @@ func (p *parser) general(s *section) {
 	s.Bool("background_health_checks", &c.BackgroundHealth)
 	s.Float("health_check_interval", &c.HealthInterval)
 	s.Duration("maximum_spend_logs_retention_period", &c.SpendLogsRetention)
+	s.Duration("maximum_spend_logs_retention_interval", &c.SpendLogsInterval)
 	p.alerting(s, &c.Alerting)
 	p.pythonHooks(s, "custom_auth", "custom_sso", "custom_key_generate")
 	p.unenforced(s, "allowed_ips", "enforced_params", "enable_jwt_auth", "enable_oauth2_auth", "role_permissions")
-	p.withoutEffect(s, "disable_spend_logs", "background_health_checks")
+	p.withoutEffect(s, "background_health_checks")
 	c.Raw = s.Rest(knownGeneral)
 }
 

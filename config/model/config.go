@@ -65,7 +65,7 @@ type LiteLLMSettings struct {
 	RequireMetricsAuth    bool                   `json:"require_auth_for_metrics_endpoint,omitempty"`
 	PrometheusEndUser     bool                   `json:"enable_end_user_cost_tracking_prometheus_only,omitempty"`
 	Timezone              string                 `json:"timezone,omitempty"`
-	StoreAuditLogs        bool                   `json:"store_audit_logs,omitempty"`
+	NoAuditLogs           bool                   `json:"no_audit_logs,omitempty"` // store_audit_logs: false
 	Raw                   Params                 `json:"raw,omitempty"`
 }
 
@@ -128,6 +128,7 @@ type GeneralSettings struct {
 	BackgroundHealth    bool     `json:"background_health_checks,omitempty"`
 	HealthInterval      float64  `json:"health_check_interval,omitempty"`
 	SpendLogsRetention  string   `json:"maximum_spend_logs_retention_period,omitempty"`
+	SpendLogsInterval   string   `json:"maximum_spend_logs_retention_interval,omitempty"`
 	Alerting            []string `json:"alerting,omitempty"`
 	DatabaseURL         string   `json:"database_url,omitempty"` // sealed
 	Raw                 Params   `json:"raw,omitempty"`
@@ -136,7 +137,14 @@ type GeneralSettings struct {
 // TollgateSettings are ours, from tollgate_settings: the dotted names of the
 // documentation as nested maps.
 type TollgateSettings struct {
-	LedgerSync       string      `json:"ledger_sync,omitempty"`      // process (default), always, none
+	LedgerSync      string `json:"ledger_sync,omitempty"`      // process (default), always, none
+	LedgerReplicate string `json:"ledger_replicate,omitempty"` // async (default), sync, off
+	// How long things are kept, as durations ("7d"): entries of the ledger once
+	// every reader has them, its daily sums, and bodies in the database.
+	LedgerKeep        string `json:"ledger_keep,omitempty"`
+	LedgerKeepRollups string `json:"ledger_keep_rollups,omitempty"`
+	KeepBodies        string `json:"spend_logs_keep_bodies,omitempty"`
+
 	CompatErrors     string      `json:"compat_errors,omitempty"`    // new (default), old
 	Unpriced         string      `json:"unpriced,omitempty"`         // flag (default), reject
 	BudgetMode       string      `json:"budget_mode,omitempty"`      // strict (default), soft

@@ -2,6 +2,7 @@ package call
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
 	"time"
 
@@ -19,6 +20,7 @@ type request struct {
 	user          string // body user
 	endUser       string
 	session       string
+	sessions      [3]string // body's session_id, litellm_session_id, litellm_trace_id: the first that is set
 	tags          []string
 	metadata      []byte // client's metadata, raw
 	logged        []byte // spend_logs_metadata, raw object
@@ -52,7 +54,7 @@ func isGatewayField(op provider.Op, key []byte) bool {
 		"stream_timeout", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "disable_fallbacks",
 		"context_window_fallback_dict", "mock_response", "mock_timeout", "mock_testing_fallbacks",
 		"mock_testing_context_fallbacks", "mock_testing_context_window_fallbacks", "mock_testing_content_policy_fallbacks",
-		"mock_testing_rate_limit_error", "guardrails", "disable_global_guardrails", "litellm_session_id",
+		"mock_testing_rate_limit_error", "guardrails", "disable_global_guardrails", "session_id", "litellm_session_id",
 		"litellm_trace_id", "extra_headers", "drop_params", "allowed_openai_params", "no-log", "enforced_params":
 		return true
 	}
@@ -80,6 +82,7 @@ func (c *call) parse(body []byte, pathModel string) *refusal.Refusal {
 	if r.model == "" {
 		return refusal.New(400, "invalid_request_error", "model", "you must provide a model parameter")
 	}
+	r.session = cmp.Or(r.sessions[:]...)
 	c.fromHeaders()
 	c.attribute()
 	return c.required()
@@ -174,12 +177,12 @@ func (c *call) gatewayField(key, raw []byte) *refusal.Refusal {
 		r.extra = raw
 	case "mock_response":
 		r.mock, r.hasMock = jsonscan.String(raw)
+	case "session_id":
+		r.sessions[0], _ = jsonscan.String(raw)
 	case "litellm_session_id":
-		r.session, _ = jsonscan.String(raw)
+		r.sessions[1], _ = jsonscan.String(raw)
 	case "litellm_trace_id":
-		if r.session == "" {
-			r.session, _ = jsonscan.String(raw)
-		}
+		r.sessions[2], _ = jsonscan.String(raw)
 	case "api_base", "base_url", "api_key":
 		return refusal.New(400, "invalid_request_error", string(key),
 			"'"+string(key)+"' may not be set by a client: providers and their keys are configured on the gateway.")

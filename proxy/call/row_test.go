@@ -70,7 +70,7 @@ func TestEndUserIsFoundInLiteLLMsOrder(t *testing.T) {
 
 func TestSessionIsFoundInItsOrder(t *testing.T) {
 	all := []struct{ header, field string }{
-		{field: `"litellm_session_id":"%s"`}, {field: `"litellm_trace_id":"%s"`}, {header: "x-litellm-trace-id"}, {header: "x-litellm-session-id"},
+		{field: `"session_id":"%s"`}, {field: `"litellm_session_id":"%s"`}, {field: `"litellm_trace_id":"%s"`}, {header: "x-litellm-trace-id"}, {header: "x-litellm-session-id"},
 		{header: "x-acme-session-id"}, {field: `"metadata":{"session_id":"%s"`}, {field: `"trace_id":"%s"}`},
 	}
 	for first := range all {
@@ -179,4 +179,16 @@ func TestFloodOfRefusedCallsWritesFewRows(t *testing.T) {
 	require.LessOrEqual(t, rows, 100*seconds)
 	require.Equal(t, 200, w.post(body("m", "")).status)
 	require.Len(t, w.entries(), rows+1, "a call that is answered is always booked")
+}
+
+func TestASessionIdInTheBodyStaysAtTheGateway(t *testing.T) {
+	w := newWorld(t)
+	var sent string
+	w.serve(func(w *world, name string, c net.Conn, r *http.Request, b []byte) {
+		sent = string(b)
+		answers(w, name, c, r, b)
+	})
+	require.Equal(t, 200, w.post(body("m", `"session_id":"sess-1"`)).status)
+	require.Equal(t, "sess-1", w.only().Session)
+	require.NotContains(t, sent, "session_id")
 }
