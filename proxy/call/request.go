@@ -32,6 +32,7 @@ type request struct {
 	clientTags    bool   // the client sent tags
 	customer      string // end user named in a header
 	dropParams    bool
+	noLog         bool   // prompt and answer are not stored
 	extra         []byte // extra_headers, raw object
 	mock          string // mock_response
 	hasMock       bool
@@ -168,6 +169,8 @@ func (c *call) gatewayField(key, raw []byte) *refusal.Refusal {
 		}
 	case "timeout", "request_timeout":
 		r.timeout = seconds(string(bytes.Trim(raw, `"`)))
+	case "no-log":
+		r.noLog, _ = jsonscan.Bool(raw)
 	case "drop_params":
 		r.dropParams, _ = jsonscan.Bool(raw)
 	case "extra_headers":

@@ -125,27 +125,11 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 	return e
 }
 
-// keepBodies stores prompt and answer where the settings ask for it.
-func (c *call) keepBodies(e *store.Entry, o outcome) {
-	if !c.keepsBodies() {
-		return
-	}
-	e.Request, e.Response = c.body.Src(), o.response
-	if raw, ok := c.body.Get("messages"); ok {
-		e.Messages = raw
-	}
-}
-
 func (c *call) remote() string {
 	if c.conn == nil {
 		return c.ctx.RemoteIP().String()
 	}
 	return c.conn.Remote()
-}
-
-func (c *call) keepsBodies() bool {
-	cfg := c.snap.Routing.Config
-	return cfg.General.StorePrompts && !cfg.LiteLLM.TurnOffMessageLogging
 }
 
 // session is the session the call belongs to; the call's own id as the last
