@@ -117,7 +117,7 @@ func (n *Node) readError(err error) error {
 func (n *Node) notLeader() error {
 	addr, id := n.raft.LeaderWithID()
 	switch {
-	case id == "":
+	case id == "" || !heard(n.Profile(), n.Staleness()):
 		return ErrNoQuorum
 	case string(id) == n.id.NodeID:
 		return ErrNotLeader // between two states; it says nothing about who is next

@@ -100,6 +100,30 @@ func TestMinorityRefusesWithinSecondsProvingNothingHappened(t *testing.T) {
 	})
 }
 
+// Raft gives a silent leader up at a moment of its own choice. From when the node
+// says that it has no quorum, a refusal proves that nothing was done all the same.
+func TestChangesAreRefusedForCertainFromWhenTheStatusSaysThatThereIsNoQuorum(t *testing.T) {
+	known := 0
+	for range 24 {
+		inWorld(t, func(w *world) {
+			w.form("eu", "us", "ap")
+			lost := w.others(w.leader())[0]
+			w.net.Isolate(sim.Everything, lost.id)
+			for lost.Status().Quorum {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if lost.Status().LeaderID != "" {
+				known++
+			}
+			sent := w.called("cluster.submit")
+			_, err := lost.Mutate(w.soon(), put("k"))
+			require.ErrorIs(t, err, cluster.ErrNoQuorum)
+			require.Equal(t, sent, w.called("cluster.submit"), "nobody is sent what may get lost")
+		})
+	}
+	require.NotZero(t, known, "raft had given the leader up each time already")
+}
+
 func TestLostAnswerIsFoundOutByRepeatingTheSameMutation(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.form("eu", "eu", "eu")

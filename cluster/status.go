@@ -47,7 +47,7 @@ func (n *Node) Status() Status {
 		Nodes: m.Len(), Profile: n.Profile(), Generation: m.Generation, Feature: m.Feature,
 	}
 	s.Ready = n.isReady()
-	s.Quorum = s.LeaderID != "" && s.LeaderAge < 2*timings[s.Profile].heartbeat
+	s.Quorum = s.LeaderID != "" && heard(s.Profile, s.LeaderAge)
 	for _, server := range n.Servers() {
 		s.Members++
 		if server.Voter {
@@ -56,6 +56,12 @@ func (n *Node) Status() Status {
 	}
 	return s
 }
+
+// heard reports whether a leader whose last word is so old may still be asked.
+// Raft gives up a silent leader only after up to three heartbeats' timeouts. What
+// is sent to one that is cut off until then has an outcome that nobody can tell,
+// where a refusal proves that nothing was done.
+func heard(p Profile, age time.Duration) bool { return age < 2*timings[p].heartbeat }
 
 // Servers are the nodes that raft knows, as this one last heard.
 func (n *Node) Servers() []Server {
