@@ -228,3 +228,21 @@ func TestDotEnvGivesWayToTheProcessAndToProduction(t *testing.T) {
 	_, err = file.WithDotEnv(path+".none", env(nil))
 	require.NoError(t, err)
 }
+
+func TestAddressesOfAlertsAreCheckedAndComeFromTheEnvironment(t *testing.T) {
+	l := parse(t, "general_settings: {alerting: [slack], alert_to_webhook_url: {budget_alerts: [os.environ/HOOK, https://b], llm_exceptions: https://c, budget_alert: https://d}}",
+		map[string]string{"HOOK": "https://a"})
+	require.JSONEq(t, `{"budget_alerts":["https://a","https://b"],"llm_exceptions":"https://c","budget_alert":"https://d"}`, string(l.Config.General.Raw["alert_to_webhook_url"]))
+	var told []string
+	for _, w := range l.Warnings {
+		told = append(told, w.Path+": "+w.Problem+": "+w.Hint)
+	}
+	require.Equal(t, []string{
+		"general_settings.alert_to_webhook_url.llm_exceptions: alerts of this kind are not sent in this release: those of budgets are: budget_alerts",
+		"general_settings.alert_to_webhook_url.budget_alert: unknown kind of alert: did you mean budget_alerts?",
+	}, told)
+	for _, bad := range []string{"5", "{budget_alerts: 5}", "{budget_alerts: [[x]]}"} {
+		_, err := file.Parse("config.yaml", []byte("general_settings: {alert_to_webhook_url: "+bad+"}"), nil, read)
+		require.Error(t, err, bad)
+	}
+}

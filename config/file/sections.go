@@ -243,6 +243,7 @@ func (p *parser) general(s *section) {
 	s.Duration("maximum_spend_logs_retention_period", &c.SpendLogsRetention)
 	s.Duration("maximum_spend_logs_retention_interval", &c.SpendLogsInterval)
 	p.alerting(s, &c.Alerting)
+	p.alertAddresses(s)
 	p.pythonHooks(s, "custom_auth", "custom_sso", "custom_key_generate")
 	p.unenforced(s, "allowed_ips", "enforced_params", "enable_jwt_auth", "enable_oauth2_auth", "role_permissions")
 	p.withoutEffect(s, "background_health_checks")

@@ -29,6 +29,8 @@ const (
 	DimKeyWindow
 	DimTeamWindow
 	DimModelPerOrg
+	DimModelPerUser
+	DimModelPerEndUser
 	dimEnd
 )
 
@@ -36,7 +38,8 @@ const (
 const DimLast = dimEnd - 1
 
 var dimNames = [...]string{"", "api_key", "user", "team", "team_member", "organization", "end_user", "tag",
-	"model_per_key", "model_per_team", "deployment", "provider", "proxy", "organization_member", "key_window", "team_window", "model_per_organization"}
+	"model_per_key", "model_per_team", "deployment", "provider", "proxy", "organization_member", "key_window", "team_window", "model_per_organization",
+	"model_per_user", "model_per_end_user"}
 
 // String is LiteLLM's name of the level, as in x-ratelimit-{scope}-….
 func (d Dim) String() string {

@@ -22,6 +22,15 @@ func (s *Snapshot) partBudget(sc model.Scope) (model.BudgetDef, bool) {
 		if t, ok := s.Teams.Get(owner); ok {
 			return s.modelBudget(t.ModelMaxBudget, part, t.CreatedAt, t.BudgetMode)
 		}
+	case model.DimModelPerUser:
+		if u, ok := s.Users.Get(owner); ok {
+			return s.modelBudget(u.ModelMaxBudget, part, u.CreatedAt, u.BudgetMode)
+		}
+	case model.DimModelPerEndUser:
+		// A customer's name is whatever a client sends: the group is what stands last.
+		if i := strings.LastIndexByte(sc.ID, '\x1f'); i >= 0 {
+			return s.endUserModelBudget(sc.ID[:i], sc.ID[i+1:])
+		}
 	case model.DimKeyWindow:
 		if k, ok := s.Keys.Get(owner); ok {
 			return s.windowBudget(k.BudgetWindows, part, k.CreatedAt, k.BudgetMode)
@@ -46,6 +55,36 @@ func (s *Snapshot) modelBudget(m map[string]model.ModelBudget, name string, anch
 		return model.BudgetDef{}, false
 	}
 	return s.plain(&b.Max, b.Duration, anchor, mode)
+}
+
+// EndUserRow is the budget row that an end user's limits and budgets per model
+// come from: its own, or the default of the settings.
+func (s *Snapshot) EndUserRow(id string) (*model.Budget, bool) {
+	row := s.settings().EndUserBudgetID
+	if e, ok := s.EndUsers.Get(id); ok && e.BudgetID != "" {
+		row = e.BudgetID
+	}
+	if row == "" {
+		return nil, false
+	}
+	return s.Budgets.Get(row)
+}
+
+// endUserModelBudget is one customer's budget for one model. Each counts for
+// itself, also where many share the row.
+func (s *Snapshot) endUserModelBudget(id, group string) (model.BudgetDef, bool) {
+	b, ok := s.EndUserRow(id)
+	if !ok {
+		return model.BudgetDef{}, false
+	}
+	created, mode := time.Time{}, b.BudgetMode
+	if e, ok := s.EndUsers.Get(id); ok {
+		created = e.CreatedAt
+		if e.BudgetMode != "" {
+			mode = e.BudgetMode
+		}
+	}
+	return s.modelBudget(b.ModelMaxBudget, group, created, mode)
 }
 
 func (s *Snapshot) windowBudget(windows []model.BudgetWindow, duration string, anchor time.Time, mode string) (model.BudgetDef, bool) {

@@ -45,6 +45,10 @@ func TestEveryLevelFindsItsBudget(t *testing.T) {
 		&model.Key{Meta: meta, Hash: "s", Spending: model.Spending{SoftBudget: usd(1)}, UserID: "u"},
 		&model.Team{Meta: meta, ID: "t", ModelMaxBudget: map[string]model.ModelBudget{"a": {Max: 2 * unit.Dollar}},
 			BudgetWindows: []model.BudgetWindow{{Duration: "7d", Max: 9 * unit.Dollar}}},
+		&model.User{Meta: meta, ID: "u", ModelMaxBudget: map[string]model.ModelBudget{"a": {Max: 2 * unit.Dollar, Duration: "1d"}}},
+		&model.Budget{ID: "models", ModelMaxBudget: map[string]model.ModelBudget{"a": {Max: 6 * unit.Dollar, Duration: "1w"}}},
+		&model.EndUser{Meta: meta, ID: "per", BudgetID: "models"},
+		&model.EndUser{Meta: meta, ID: "per2", BudgetID: "models", Spending: model.Spending{BudgetMode: "soft"}},
 		&model.DBModel{Meta: meta, Deployment: model.Deployment{ID: "db", Params: model.Params{"max_budget": json.RawMessage(`"2"`)}}},
 	).Snapshot()
 	for _, c := range []struct {
@@ -73,6 +77,11 @@ func TestEveryLevelFindsItsBudget(t *testing.T) {
 		{"key's day", model.DimKeyWindow, "k\x1f1d", 5 * unit.Dollar, "1d", false, 0},
 		{"key's missing window", model.DimKeyWindow, "k\x1f2d", 0, "", false, 0},
 		{"team per model", model.DimModelPerTeam, "t\x1fa", 2 * unit.Dollar, "", false, 0},
+		{"user per model", model.DimModelPerUser, "u\x1fa", 2 * unit.Dollar, "1d", false, 0},
+		{"user's other model", model.DimModelPerUser, "u\x1fb", 0, "", false, 0},
+		{"end user per model, by its row", model.DimModelPerEndUser, "per\x1fa", 6 * unit.Dollar, "1w", false, 0},
+		{"another end user, by the same row", model.DimModelPerEndUser, "per2\x1fa", 6 * unit.Dollar, "1w", true, 0},
+		{"end user without a row", model.DimModelPerEndUser, "anybody\x1fa", 0, "", false, 0},
 		{"team's week", model.DimTeamWindow, "t\x1f7d", 9 * unit.Dollar, "7d", false, 0},
 		{"deployment of the config", model.DimDeployment, "d1", 7500 * unit.Dollar / 1000, "1d", false, 0},
 		{"deployment without", model.DimDeployment, "d2", 0, "", false, 0},

@@ -76,6 +76,29 @@ func (b *Builder) Snapshot() *Snapshot {
 	return &s
 }
 
+// WithMissing is s with the objects that changes have stored and s does not hold
+// any more: what the state was for whoever made the changes. It returns s itself
+// when nothing is missing.
+func (s *Snapshot) WithMissing(changes []model.Change) *Snapshot {
+	var missing []model.Entity
+	for i := range changes {
+		k, ok := kindOfTable(changes[i].Table)
+		if !ok || changes[i].Value == nil {
+			continue
+		}
+		if _, held := k.version(s, changes[i].ID); held {
+			continue
+		}
+		if e, err := k.decode(changes[i].Value); err == nil {
+			missing = append(missing, e)
+		}
+	}
+	if missing == nil {
+		return s
+	}
+	return NewBuilder(s).Put(missing...).Snapshot()
+}
+
 // prune deletes the config versions beyond the newest 50 and says which.
 func (b *Builder) prune() []string {
 	e, ok := b.edits[configSlot].(*edit[*model.ConfigVersion])

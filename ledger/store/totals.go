@@ -50,6 +50,7 @@ func eachScope(e *Entry, fn func(scopeKey)) {
 	one(model.DimKey, e.Key)
 	two(model.DimModelPerKey, e.Key, e.Group)
 	one(model.DimUser, e.User)
+	two(model.DimModelPerUser, e.User, e.Group)
 	one(model.DimTeam, e.Team)
 	two(model.DimMember, e.Team, e.User)
 	two(model.DimModelPerTeam, e.Team, e.Group)

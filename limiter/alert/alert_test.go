@@ -265,3 +265,22 @@ func TestPosterTriesAgainAndTellsNoAddress(t *testing.T) {
 	stop()
 	require.ErrorIs(t, <-done, context.Canceled)
 }
+
+func TestAddressesByKindAreOneOrSeveral(t *testing.T) {
+	for setting, want := range map[string][]string{
+		`{"budget_alerts":"https://a"}`:               {"https://a"},
+		`{"budget_alerts":"https://a, https://b,"}`:   {"https://a", "https://b"},
+		`{"budget_alerts":["https://a","https://b"]}`: {"https://a", "https://b"},
+		`{"budget_alerts":["https://a",null]}`:        {"https://a"},
+		`{"llm_exceptions":"https://a"}`:              nil,
+		`{"budget_alerts":7}`:                         nil,
+		`{"budget_alerts":null}`:                      nil,
+		`[]`:                                          nil,
+		``:                                            nil,
+	} {
+		require.Equal(t, want, alert.Addresses([]byte(setting)), setting)
+	}
+	for types, want := range map[string]bool{``: true, `[]`: true, `null`: true, `["budget_alerts"]`: true, `["llm_exceptions"]`: false} {
+		require.Equal(t, want, alert.Wanted([]byte(types)), types)
+	}
+}

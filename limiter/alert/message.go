@@ -3,6 +3,7 @@ package alert
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"tollgate/config/model"
@@ -31,7 +32,8 @@ type message struct {
 
 // groups are LiteLLM's names of the levels in events.
 var groups = map[model.Dim]string{model.DimKey: "key", model.DimKeyWindow: "key", model.DimModelPerKey: "key", model.DimUser: "internal_user",
-	model.DimEndUser: "customer", model.DimTeamWindow: "team", model.DimModelPerTeam: "team"}
+	model.DimEndUser: "customer", model.DimTeamWindow: "team", model.DimModelPerTeam: "team", model.DimModelPerUser: "internal_user",
+	model.DimModelPerEndUser: "customer"}
 
 func (a *Alert) message(s *state.Snapshot) *message {
 	m := &message{Event: a.Kind, EventGroup: groups[a.Scope.Dim], EventMessage: a.Text(s), Spend: a.Spent.USD(), ScopeID: strings.ReplaceAll(a.Scope.ID, "\x1f", ":")}
@@ -65,7 +67,7 @@ func (m *message) owner(s *state.Snapshot, sc model.Scope) {
 			m.user(s, k.UserID)
 			m.team(s, k.TeamID)
 		}
-	case model.DimUser:
+	case model.DimUser, model.DimModelPerUser:
 		m.user(s, id)
 	case model.DimTeam, model.DimTeamWindow, model.DimModelPerTeam:
 		m.team(s, id)
@@ -77,7 +79,7 @@ func (m *message) owner(s *state.Snapshot, sc model.Scope) {
 	case model.DimOrgMember:
 		m.OrganizationID = &id
 		m.user(s, part)
-	case model.DimEndUser:
+	case model.DimEndUser, model.DimModelPerEndUser:
 		m.CustomerID = &id
 	}
 }
@@ -122,6 +124,43 @@ func (a *Alert) Text(s *state.Snapshot) string {
 		return fmt.Sprintf("Budget nearly used up: %s has spent %s of %s.", who, a.Spent, a.Max)
 	}
 	return fmt.Sprintf("Budget crossed: %s has spent %s of %s.", who, a.Spent, a.Max)
+}
+
+// BudgetAlerts is LiteLLM's name for all alerts that there are here, in the
+// settings that choose by kind.
+const BudgetAlerts = "budget_alerts"
+
+// Addresses reads from LiteLLM's alert_to_webhook_url where alerts of budgets go:
+// an address or a list of them. None means the default address.
+func Addresses(byKind json.RawMessage) []string {
+	var kinds map[string]json.RawMessage
+	if json.Unmarshal(byKind, &kinds) != nil {
+		return nil
+	}
+	var one string
+	var list []string
+	if json.Unmarshal(kinds[BudgetAlerts], &one) == nil {
+		list = strings.Split(one, ",")
+	} else if json.Unmarshal(kinds[BudgetAlerts], &list) != nil {
+		return nil
+	}
+	var out []string
+	for _, u := range list {
+		if u = strings.TrimSpace(u); u != "" {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// Wanted reports whether LiteLLM's alert_types, where it is set, names the
+// alerts of budgets.
+func Wanted(types json.RawMessage) bool {
+	var list []string
+	if len(types) == 0 || json.Unmarshal(types, &list) != nil || len(list) == 0 {
+		return true
+	}
+	return slices.Contains(list, BudgetAlerts)
 }
 
 // Webhook is the body of LiteLLM's webhook for an alert.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,15 @@ func TestOrganizationOfAClusterHasOneBudgetAndOneAlert(t *testing.T) {
 		alerts = append(alerts, string(b))
 	}))
 	defer hook.Close()
-	c := startCluster(t, 3, clusterOptions{config: configFor(f, "  alerting: [webhook]\n"), env: []string{"WEBHOOK_URL=" + hook.URL}})
+	var told atomic.Int32
+	crew := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if b, _ := io.ReadAll(r.Body); gjson.GetBytes(b, "text").String() != "" {
+			told.Add(1)
+		}
+	}))
+	defer crew.Close()
+	c := startCluster(t, 3, clusterOptions{config: configFor(f, "  alerting: [webhook, slack]\n  alert_to_webhook_url: {budget_alerts: os.environ/CREW_HOOK}\n"),
+		env: []string{"WEBHOOK_URL=" + hook.URL, "CREW_HOOK=" + crew.URL}})
 	n := c.nodes[0]
 	a := n.do(t, "POST", "/organization/new", masterKey, `{"organization_id":"acme","organization_alias":"Acme","max_budget":5,"soft_budget":0.000001}`)
 	if a.status != 200 {
@@ -58,6 +67,12 @@ func TestOrganizationOfAClusterHasOneBudgetAndOneAlert(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(alerts) == 0 {
+			return errors.New("none came")
+		}
+		return nil
+	})
+	eventually(t, 30*time.Second, "the alert at the address for its kind", func() error {
+		if told.Load() == 0 {
 			return errors.New("none came")
 		}
 		return nil

@@ -14,11 +14,12 @@ import (
 
 // Where alerts go, by the names that LiteLLM gives the variables.
 var alertWays = []struct {
-	way, variable string
-	body          func(*alert.Alert, *state.Snapshot) []byte
+	way       string
+	variables []string
+	body      func(*alert.Alert, *state.Snapshot) []byte
 }{
-	{"webhook", "WEBHOOK_URL", (*alert.Alert).Webhook},
-	{"slack", "SLACK_WEBHOOK_URL", (*alert.Alert).Slack},
+	{"webhook", []string{"WEBHOOK_URL"}, (*alert.Alert).Webhook},
+	{"slack", []string{"SLACK_WEBHOOK_URL", "ALERTING_WEBHOOK_URL"}, (*alert.Alert).Slack},
 }
 
 // openAlerts has budgets watched and alerts sent, beside the calls.
@@ -47,26 +48,53 @@ func (n *node) openAlerts(background context.Context, group *errgroup.Group) err
 	return nil
 }
 
-// sendAlert queues an alert for every way that the settings name.
+// sendAlert queues an alert for every way that the settings name. Addresses by
+// kind of alert and the choice of kinds are Slack's alone, as in LiteLLM.
 func (n *node) sendAlert(poster *alert.Poster, s *state.Snapshot, a *alert.Alert) {
 	v := s.ActiveConfig()
-	if v == nil {
+	if v == nil || len(v.Config.General.Alerting) == 0 {
 		return
 	}
+	opened, _ := n.box.OpenConfig(&v.Config) // what does not open was told of when the config came
 	env := n.providerEnv()
 	for _, w := range alertWays {
 		if !contains(v.Config.General.Alerting, w.way) {
 			continue
 		}
-		urls, _ := env(w.variable)
-		if urls == "" {
-			n.log.Warn("alert not sent: set "+w.variable+" on every node", "way", w.way)
+		var urls []string
+		if w.way == "slack" {
+			if !alert.Wanted(opened.General.Raw["alert_types"]) {
+				continue
+			}
+			urls = alert.Addresses(opened.General.Raw["alert_to_webhook_url"])
+		}
+		if urls == nil {
+			urls = addressesOf(env, w.variables)
+		}
+		if urls == nil {
+			n.log.Warn("alert not sent: set "+w.variables[0]+" on every node", "way", w.way)
 			continue
 		}
-		for u := range strings.SplitSeq(urls, ",") {
-			if u = strings.TrimSpace(u); u != "" {
-				poster.Put(alert.Post{Way: w.way, URL: u, Body: w.body(a, s)})
-			}
+		for _, u := range urls {
+			poster.Put(alert.Post{Way: w.way, URL: u, Body: w.body(a, s)})
 		}
 	}
+}
+
+// addressesOf reads the first variable that is set: addresses with commas
+// between.
+func addressesOf(env func(string) (string, bool), names []string) []string {
+	for _, name := range names {
+		list, _ := env(name)
+		var urls []string
+		for u := range strings.SplitSeq(list, ",") {
+			if u = strings.TrimSpace(u); u != "" {
+				urls = append(urls, u)
+			}
+		}
+		if urls != nil {
+			return urls
+		}
+	}
+	return nil
 }

@@ -50,11 +50,19 @@ func scopesOf(s *state.Snapshot, c model.Change) []model.Scope {
 		}
 		return out
 	case model.Users:
-		return one(model.DimUser)
+		out := one(model.DimUser)
+		if u, ok := s.Users.Get(c.ID); ok {
+			out = append(out, parts(model.DimModelPerUser, c.ID, u.ModelMaxBudget)...)
+		}
+		return out
 	case model.Members:
 		return one(model.DimMember)
 	case model.EndUsers:
-		return one(model.DimEndUser)
+		out := one(model.DimEndUser)
+		if b, ok := s.EndUserRow(c.ID); ok {
+			out = append(out, parts(model.DimModelPerEndUser, c.ID, b.ModelMaxBudget)...)
+		}
+		return out
 	case model.Organizations:
 		return one(model.DimOrganization)
 	case model.OrgMembers:

@@ -38,7 +38,7 @@ type call struct {
 	done bool
 	// repeated says that an earlier call with this Idempotency-Key did the write.
 	repeated bool
-	live     *live                   // what a read shows of all nodes; nil in writes
+	live     *live                   // what an answer shows of all nodes; nil while a write is worked out
 	counted  map[Spending]unit.Money // what a write counts from
 }
 

@@ -208,7 +208,11 @@ func customerUpdate(c *call) *refusal.Refusal {
 		return r
 	}
 	c.spread()
-	return c.showCustomer(id.v)
+	e, ok := c.s.EndUsers.Get(id.v)
+	if !ok {
+		return noSuchCustomer(id.v)
+	}
+	return c.okLive(func() any { return c.customerRow(c.s, e) })
 }
 
 func customerDelete(c *call) *refusal.Refusal {
@@ -293,19 +297,21 @@ func customerBlock(blocked bool) handler {
 			return r
 		}
 		c.spread()
-		rows := []customerRow{}
-		for _, id := range distinct(ids.v) {
-			if e, ok := c.s.EndUsers.Get(id); ok {
-				rows = append(rows, c.customerRow(c.s, e))
+		return c.okLive(func() any {
+			rows := []customerRow{}
+			for _, id := range distinct(ids.v) {
+				if e, ok := c.s.EndUsers.Get(id); ok {
+					rows = append(rows, c.customerRow(c.s, e))
+				}
 			}
-		}
-		if blocked {
-			return c.ok(struct {
-				Blocked []customerRow `json:"blocked_users"`
-			}{rows})
-		}
-		return c.ok(struct {
-			Unblocked []customerRow `json:"unblocked_users"`
-		}{rows})
+			if blocked {
+				return struct {
+					Blocked []customerRow `json:"blocked_users"`
+				}{rows}
+			}
+			return struct {
+				Unblocked []customerRow `json:"unblocked_users"`
+			}{rows}
+		})
 	}
 }

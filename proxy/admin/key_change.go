@@ -83,7 +83,6 @@ func keyUpdate(c *call) *refusal.Refusal {
 		return r
 	}
 	hash := hashOf(key.v)
-	var wrote *model.Key
 	r = c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		old, ok := s.Keys.Get(hash)
 		if !ok {
@@ -104,7 +103,6 @@ func keyUpdate(c *call) *refusal.Refusal {
 			c.setSpend(s, keyScope(hash), &k.Spending, x.spend.v)
 		}
 		c.touched(&k.Meta)
-		wrote = &k
 		return []model.Change{put(model.Keys, &k)}, nil
 	})
 	if r != nil {
@@ -113,14 +111,16 @@ func keyUpdate(c *call) *refusal.Refusal {
 	if x.limiting() || x.blocked.v || x.spend.given || x.permissions.given || tempGiven {
 		c.spread()
 	}
-	k, ok := c.stored(hash, wrote)
+	k, ok := c.s.Keys.Get(hash)
 	if !ok {
 		return noSuchKey(key.v)
 	}
-	return c.ok(struct {
-		Key string `json:"key"`
-		tokenRow
-	}{key.v, c.tokenRow(c.s, k)})
+	return c.okLive(func() any {
+		return struct {
+			Key string `json:"key"`
+			tokenRow
+		}{key.v, c.tokenRow(c.s, k)}
+	})
 }
 
 // mayChange checks what the caller may change of a key. Owners may do as they
@@ -174,14 +174,13 @@ func keyBlock(blocked bool) handler {
 			return r
 		}
 		c.spread()
-		return c.ok(c.tokenRow(c.s, k))
+		return c.okLive(func() any { return c.tokenRow(c.s, k) })
 	}
 }
 
 // changeKey changes one key by a function that cannot fail.
 func (c *call) changeKey(key string, change func(s *state.Snapshot, k *model.Key)) (*model.Key, *refusal.Refusal) {
 	hash := hashOf(key)
-	var wrote *model.Key
 	r := c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		old, ok := s.Keys.Get(hash)
 		if !ok {
@@ -190,27 +189,16 @@ func (c *call) changeKey(key string, change func(s *state.Snapshot, k *model.Key
 		k := *old
 		change(s, &k)
 		c.touched(&k.Meta)
-		wrote = &k
 		return []model.Change{put(model.Keys, &k)}, nil
 	})
 	if r != nil {
 		return nil, r
 	}
-	k, ok := c.stored(hash, wrote)
+	k, ok := c.s.Keys.Get(hash)
 	if !ok {
 		return nil, noSuchKey(key)
 	}
 	return k, nil
-}
-
-// stored is a key as the state has it after this call changed it. Somebody else
-// may have deleted it since; the change was made all the same, others may have
-// seen it, and so the answer is not that there was no such key.
-func (c *call) stored(hash string, wrote *model.Key) (*model.Key, bool) {
-	if k, ok := c.s.Keys.Get(hash); ok {
-		return k, true
-	}
-	return wrote, wrote != nil
 }
 
 func keyDelete(c *call) *refusal.Refusal {
@@ -333,7 +321,7 @@ func (c *call) rotate(s *state.Snapshot, old, fresh *model.Key, x *keyFields, gr
 	fresh.Hash, fresh.Name = hash, name
 	fresh.CreatedIndex, fresh.Version = 0, 0
 	// The ledger counts by hash: what the old one spent goes along as a correction.
-	spent := c.spent(s, keyScope(old.Hash), &old.Spending)
+	spent := c.spentEverywhere(s, keyScope(old.Hash), &old.Spending)
 	x.into(fresh, c.now())
 	if x.spend.set {
 		spent = x.spend.v
@@ -369,7 +357,7 @@ func keyResetSpend(c *call) *refusal.Refusal {
 	if !c.p.Admin() && !c.leads(old.TeamID) {
 		return forbidden("Only proxy admins and team admins may reset the spend of a key. Your user_id=%s", c.owner())
 	}
-	before := c.spent(c.s, keyScope(old.Hash), &old.Spending)
+	before := c.spentEverywhere(c.s, keyScope(old.Hash), &old.Spending)
 	if to.v > before {
 		return badRequest("reset_to", "reset_to (%s) must not be above the current spend (%s).", to.v, before)
 	}

@@ -98,7 +98,7 @@ func (c *call) keyRow(s *state.Snapshot, k *model.Key) keyRow {
 		BudgetResetAt: c.resetAt(s, k.BudgetDuration, k.CreatedAt), BudgetLimits: c.windowsView(s, model.DimKeyWindow, k.Hash, k.CreatedAt, k.BudgetWindows), Limits: c.keyLimits(s, k),
 		AllowedCacheControl: raw(k.Extra["allowed_cache_controls"], "[]"), AllowedRoutes: k.AllowedRoutes,
 		Policies: raw(k.Extra["policies"], "[]"), AccessGroupIDs: raw(k.Extra["access_group_ids"], "[]"),
-		ModelSpend: c.modelSpend(s, k), ModelMaxBudget: modelBudgetsView(k.ModelMaxBudget), ModelRPM: k.ModelRPM, ModelTPM: k.ModelTPM,
+		ModelSpend: c.modelSpend(s, model.DimModelPerKey, k.Hash, k.ModelMaxBudget), ModelMaxBudget: modelBudgetsView(k.ModelMaxBudget), ModelRPM: k.ModelRPM, ModelTPM: k.ModelTPM,
 		BudgetID: optional(k.BudgetID), DataRegions: k.DataRegions, HomeRegion: k.HomeRegion,
 		ObjectPermissionID: raw(k.Extra["object_permission_id"], "null"), ObjectPermission: raw(k.Extra["object_permission"], "null"),
 		CreatedAt: moment(k.CreatedAt), CreatedBy: optional(k.CreatedBy), UpdatedAt: moment(k.UpdatedAt), UpdatedBy: optional(k.UpdatedBy),
@@ -118,12 +118,11 @@ func (c *call) keyRow(s *state.Snapshot, k *model.Key) keyRow {
 	return r
 }
 
-// modelSpend shows what counts against the key's budgets per model.
-func (c *call) modelSpend(s *state.Snapshot, k *model.Key) map[string]float64 {
-	out := make(map[string]float64, len(k.ModelMaxBudget))
-	for group := range k.ModelMaxBudget {
-		sc := model.Scope{Dim: model.DimModelPerKey, ID: k.Hash + "\x1f" + group}
-		out[group] = c.spent(s, sc, &model.Spending{}).USD()
+// modelSpend shows what counts against an owner's budgets per model.
+func (c *call) modelSpend(s *state.Snapshot, dim model.Dim, owner string, budgets map[string]model.ModelBudget) map[string]float64 {
+	out := make(map[string]float64, len(budgets))
+	for group := range budgets {
+		out[group] = c.spent(s, model.ModelScope(dim, owner, group), &model.Spending{}).USD()
 	}
 	return out
 }

@@ -232,3 +232,36 @@ func TestMembersLimitsAreSetWhenTheyJoinAndLater(t *testing.T) {
 	require.Equal(t, []any{3.0, 5.0, 7.0}, []any{m["max_budget_in_team"], m["rpm_limit"], m["tpm_limit"]})
 	require.Equal(t, 3*unit.Dollar, *w.budget(sc))
 }
+
+func TestManyJoinATeamAtOnceAndMayBeSentAgain(t *testing.T) {
+	w := newWorld(t, nil)
+	w.post("/team/new", `{"team_id":"t"}`).ok()
+	for _, u := range []string{"a", "b"} {
+		w.post("/user/new", `{"user_id":"`+u+`","auto_create_key":false}`).ok()
+	}
+	const body = `{"team_id":"t","members":[{"user_id":"a","role":"admin"},{"user_email":"new@x.org"},{"user_id":"a"}],"max_budget_in_team":4}`
+	for range 2 {
+		m := w.post("/team/bulk_member_add", body).ok()
+		require.Equal(t, []any{3.0, 3.0, 0.0}, []any{m["total_requested"], m["successful_additions"], m["failed_additions"]})
+		require.Len(t, m["results"], 3)
+		first := m["results"].([]any)[0].(map[string]any)
+		require.Equal(t, "a", first["updated_user"].(map[string]any)["user_id"])
+		require.Equal(t, 4.0, first["updated_team_membership"].(map[string]any)["litellm_budget_table"].(map[string]any)["max_budget"])
+		require.Len(t, m["updated_team"].(map[string]any)["members_with_roles"], 2, "named twice, joined once")
+	}
+	require.Equal(t, 4*unit.Dollar, *w.budget(model.Scope{Dim: model.DimMember, ID: model.MemberID("t", "a")}))
+
+	m := w.post("/team/bulk_member_add", `{"team_id":"t","all_users":true}`).ok()
+	require.EqualValues(t, w.store.State().Users.Len(), m["total_requested"])
+	for id := range w.store.State().Users.All() {
+		_, in := w.store.State().Member("t", id)
+		require.True(t, in, id)
+	}
+	w.post("/team/bulk_member_add", `{"team_id":"none","members":[{"user_id":"a"}]}`).refused(404)
+	require.Equal(t, []string{"members:missing"}, w.post("/team/bulk_member_add", `{"team_id":"t"}`).wrong())
+	many := strings.Repeat(`{"user_id":"a"},`, 501)
+	require.Len(t, w.post("/team/bulk_member_add", `{"team_id":"t","members":[`+many[:len(many)-1]+`]}`).wrong(), 1)
+	lead := w.post("/key/generate", `{"user_id":"a"}`).ok()["key"].(string)
+	require.Equal(t, 200, w.call(lead, "POST", "/team/bulk_member_add", `{"team_id":"t","members":[{"user_id":"b"}]}`).status, "a team's own admin may")
+	require.Equal(t, 403, w.call(lead, "POST", "/team/bulk_member_add", `{"team_id":"t","all_users":true}`).status, "but not name everybody")
+}

@@ -112,9 +112,19 @@ type modelBudgetView struct {
 // now, or ever when it has none, with the operator's correction.
 func (c *call) spent(s *state.Snapshot, sc model.Scope, sp *model.Spending) unit.Money {
 	start := c.window(s, sc, sp)
-	spent := c.shownSpent(sc, start)
+	return corrected(sp, start, c.shownSpent(sc, start))
+}
+
+// spentEverywhere is the same for a write that counts from it: all nodes are
+// asked before it is worked out.
+func (c *call) spentEverywhere(s *state.Snapshot, sc model.Scope, sp *model.Spending) unit.Money {
+	start := c.window(s, sc, sp)
+	return corrected(sp, start, c.countedSpent(sc, start))
+}
+
+func corrected(sp *model.Spending, start time.Time, spent unit.Money) unit.Money {
 	if sp.SpendOffsetWindow == windowStart(start) {
-		spent = spent.Add(sp.SpendOffset)
+		return spent.Add(sp.SpendOffset)
 	}
 	return spent
 }

@@ -26,6 +26,7 @@ type Limits interface {
 // one go, to show it.
 type live struct {
 	asking bool
+	write  bool // limits are not looked up: a write waits for one answer, not for two
 	asked  []Spending
 	spent  map[Spending]unit.Money
 	limits []admit.RateState
@@ -41,9 +42,18 @@ type limitKey struct {
 const lookWithin = time.Second
 
 // read runs the handler of a read.
-func (c *call) read(h handler) *refusal.Refusal {
-	l := &live{asking: true, spent: map[Spending]unit.Money{}, left: map[limitKey]admit.RateState{}}
+func (c *call) read(h handler) *refusal.Refusal { return c.shownLive(&live{}, h) }
+
+// okLive answers a write with what build makes of the state after it, with the
+// spend of all nodes.
+func (c *call) okLive(build func() any) *refusal.Refusal {
+	return c.shownLive(&live{write: true}, func(c *call) *refusal.Refusal { return c.ok(build()) })
+}
+
+func (c *call) shownLive(l *live, h handler) *refusal.Refusal {
+	l.asking, l.spent, l.left = true, map[Spending]unit.Money{}, map[limitKey]admit.RateState{}
 	c.live = l
+	defer func() { c.live = nil }()
 	if r := h(c); r != nil || len(l.asked)+len(l.limits) == 0 {
 		return r
 	}
@@ -69,7 +79,7 @@ func (c *call) read(h handler) *refusal.Refusal {
 }
 
 // shownSpent is what a scope has spent on all nodes, or as this one knows it
-// where an answer does not wait for the others: a write shows what it wrote.
+// where an answer does not wait for the others: of objects that were just made.
 func (c *call) shownSpent(sc model.Scope, since time.Time) unit.Money {
 	l := c.live
 	if l == nil {
@@ -123,7 +133,7 @@ type limitView struct {
 // limitsView shows what the limits of a scope have left. Only reads show it.
 func (c *call) limitsView(sc model.Scope, limits *model.Limits) []limitView {
 	l := c.live
-	if l == nil || c.a.Limits == nil {
+	if l == nil || l.write || c.a.Limits == nil {
 		return nil
 	}
 	var out []limitView

@@ -251,5 +251,5 @@ func memberDelete(c *call) *refusal.Refusal {
 	if !ok {
 		return noSuchTeam(id.v)
 	}
-	return c.ok(c.teamRow(c.s, t))
+	return c.okLive(func() any { return c.teamRow(c.s, t) })
 }

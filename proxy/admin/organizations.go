@@ -153,7 +153,7 @@ func organizationUpdate(c *call) *refusal.Refusal {
 	if !ok {
 		return noSuchOrganization(id.v)
 	}
-	return c.ok(c.organizationFull(c.s, o))
+	return c.okLive(func() any { return c.organizationFull(c.s, o) })
 }
 
 // uses is how many references to a row are an object's own.

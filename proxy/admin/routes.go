@@ -44,6 +44,7 @@ func (a *Admin) table() map[string]map[string]handler {
 	post(teamBlock(true), "/team/block")
 	post(teamBlock(false), "/team/unblock")
 	post(memberAdd, "/team/member_add")
+	post(membersAdd, "/team/bulk_member_add")
 	post(memberUpdate, "/team/member_update")
 	post(memberDelete, "/team/member_delete")
 	post(teamModels(true), "/team/model/add")

@@ -248,13 +248,21 @@ func globalReset(c *call) *refusal.Refusal {
 			"Authentication Error, Tried to access route="+c.path+", which is only for MASTER KEY")
 	}
 	var keys, teams []string
+	var asked []Spending
 	for _, k := range c.s.Keys.All() {
-		if c.spent(c.s, keyScope(k.Hash), &k.Spending) != 0 {
+		asked = append(asked, Spending{keyScope(k.Hash), c.window(c.s, keyScope(k.Hash), &k.Spending)})
+	}
+	for _, t := range c.s.Teams.All() {
+		asked = append(asked, Spending{teamScope(t.ID), c.window(c.s, teamScope(t.ID), &t.Spending)})
+	}
+	c.count(asked...)
+	for _, k := range c.s.Keys.All() {
+		if c.spentEverywhere(c.s, keyScope(k.Hash), &k.Spending) != 0 {
 			keys = append(keys, k.Hash)
 		}
 	}
 	for _, t := range c.s.Teams.All() {
-		if c.spent(c.s, teamScope(t.ID), &t.Spending) != 0 {
+		if c.spentEverywhere(c.s, teamScope(t.ID), &t.Spending) != 0 {
 			teams = append(teams, t.ID)
 		}
 	}

@@ -138,3 +138,53 @@ func TestActivityFigures(t *testing.T) {
 	w.get("/tag/daily/activity" + span).ok()
 	w.get("/customer/daily/activity" + span).ok()
 }
+
+// What a change answers as spent is what all nodes have spent, as a read shows.
+func TestAnswersOfChangesShowTheSpendOfAllNodes(t *testing.T) {
+	w := newWorld(t, nil)
+	_, hash := w.key(`{"key":"sk-one","model_max_budget":{"m":{"budget_limit":9,"time_period":"1d"}}}`)
+	w.post("/user/new", `{"user_id":"u","auto_create_key":false,"model_max_budget":{"m":{"budget_limit":9}}}`).ok()
+	w.post("/team/new", `{"team_id":"t"}`).ok()
+	w.post("/customer/new", `{"user_id":"c"}`).ok()
+	w.post("/tag/new", `{"name":"g"}`).ok()
+	w.post("/organization/new", `{"organization_id":"o","organization_alias":"o"}`).ok()
+	for _, sc := range []model.Scope{{Dim: model.DimKey, ID: hash}, {Dim: model.DimModelPerKey, ID: hash + "\x1fm"}, {Dim: model.DimUser, ID: "u"}, {Dim: model.DimModelPerUser, ID: "u\x1fm"},
+		{Dim: model.DimTeam, ID: "t"}, {Dim: model.DimEndUser, ID: "c"}, {Dim: model.DimTag, ID: "g"}, {Dim: model.DimOrganization, ID: "o"}} {
+		w.setElsewhere(sc, 2*unit.Dollar)
+	}
+	for route, c := range map[string]struct {
+		body   string
+		fields []string
+	}{
+		"/key/update":      {`{"key":"sk-one","key_alias":"x"}`, []string{"spend", "model_spend.m"}},
+		"/key/block":       {`{"key":"sk-one"}`, []string{"spend"}},
+		"/user/update":     {`{"user_id":"u","user_alias":"x"}`, []string{"data.spend", "data.model_spend.m"}},
+		"/team/update":     {`{"team_id":"t","team_alias":"x"}`, []string{"data.spend"}},
+		"/team/block":      {`{"team_id":"t"}`, []string{"spend"}},
+		"/customer/update": {`{"user_id":"c","alias":"x"}`, []string{"spend"}},
+		"/tag/update":      {`{"name":"g","description":"x"}`, []string{"tag.spend"}},
+	} {
+		a := w.post(route, c.body)
+		for _, f := range c.fields {
+			require.Equal(t, 2.0, a.field(f), "%s of %s", f, route)
+		}
+	}
+	require.Equal(t, 2.0, w.call(master, "PATCH", "/organization/update", `{"organization_id":"o","models":[]}`).field("spend"))
+}
+
+// A key that is replaced on a node that did not serve it takes along what it
+// has spent on all, and a reset of everything finds it too.
+func TestReplacedKeyKeepsWhatItSpentOnOtherNodes(t *testing.T) {
+	w := newWorld(t, nil)
+	_, hash := w.key(`{"key":"sk-one"}`)
+	w.setElsewhere(model.Scope{Dim: model.DimKey, ID: hash}, 2*unit.Dollar)
+	w.post("/key/sk-one/reset_spend", `{"reset_to":2.5}`).refused(400)
+	require.Equal(t, 2.0, w.post("/key/sk-one/reset_spend", `{"reset_to":1.5}`).field("previous_spend"))
+	w.post("/key/regenerate", `{"key":"sk-one","new_key":"sk-two"}`).ok()
+	require.Equal(t, 1.5, w.get("/key/info?key=sk-two").field("info.spend"))
+
+	_, hash = w.key(`{"key":"sk-three"}`)
+	w.setElsewhere(model.Scope{Dim: model.DimKey, ID: hash}, 2*unit.Dollar)
+	w.post("/global/spend/reset", `{}`).ok()
+	require.Equal(t, 0.0, w.get("/key/info?key=sk-three").field("info.spend"))
+}

@@ -144,7 +144,7 @@ func (c *call) writeTag(what string, begin func(s *state.Snapshot, name string) 
 	if !ok {
 		return noSuchTag(name.v)
 	}
-	return c.ok(tagAnswer{"Tag " + t.Name + " " + what + " successfully", c.tagView(c.s, t)})
+	return c.okLive(func() any { return tagAnswer{"Tag " + t.Name + " " + what + " successfully", c.tagView(c.s, t)} })
 }
 
 func tagInfo(c *call) *refusal.Refusal {

@@ -40,7 +40,7 @@ func (c *call) changeTeam(may func(t *model.Team) *refusal.Refusal, change func(
 	if !ok {
 		return noSuchTeam(id.v)
 	}
-	return c.ok(c.teamRow(c.s, t))
+	return c.okLive(func() any { return c.teamRow(c.s, t) })
 }
 
 func teamBlock(blocked bool) handler {

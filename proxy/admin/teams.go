@@ -217,10 +217,12 @@ func teamUpdate(c *call) *refusal.Refusal {
 	if !ok {
 		return noSuchTeam(id.v)
 	}
-	return c.ok(struct {
-		ID   string  `json:"team_id"`
-		Data teamRow `json:"data"`
-	}{t.ID, c.teamRow(c.s, t)})
+	return c.okLive(func() any {
+		return struct {
+			ID   string  `json:"team_id"`
+			Data teamRow `json:"data"`
+		}{t.ID, c.teamRow(c.s, t)}
+	})
 }
 
 // widening reports whether fields were given that bound a team as a whole:

@@ -244,10 +244,12 @@ func userUpdate(c *call) *refusal.Refusal {
 	if !ok {
 		return noSuchUser(found)
 	}
-	return c.ok(struct {
-		ID   string  `json:"user_id"`
-		Data userRow `json:"data"`
-	}{u.ID, c.userRow(c.s, u)})
+	return c.okLive(func() any {
+		return struct {
+			ID   string  `json:"user_id"`
+			Data userRow `json:"data"`
+		}{u.ID, c.userRow(c.s, u)}
+	})
 }
 
 // userDelete removes users with their keys and their places in teams.

@@ -63,6 +63,7 @@ func (c *call) userRow(s *state.Snapshot, u *model.User) userRow {
 		Role: optional(u.Role), Email: optional(u.Email), Teams: u.Teams, Models: u.Models,
 		MaxBudget: usd(u.MaxBudget), SoftBudget: usd(u.SoftBudget), Spend: c.spent(s, userScope(u.ID), &u.Spending).USD(),
 		Metadata: raw(u.Metadata, "{}"), ModelMaxBudget: modelBudgetsView(u.ModelMaxBudget),
+		ModelSpend:  c.modelSpend(s, model.DimModelPerUser, u.ID, u.ModelMaxBudget),
 		MaxParallel: u.Parallel, TPM: u.TPM, RPM: u.RPM, BudgetDuration: optional(u.BudgetDuration), BudgetMode: u.BudgetMode,
 		BudgetResetAt: c.resetAt(s, u.BudgetDuration, u.CreatedAt),
 		AllowedCache:  raw(u.Extra["allowed_cache_controls"], "[]"), Policies: raw(u.Extra["policies"], "[]"),

@@ -58,6 +58,7 @@ type world struct {
 	counted [][]admin.Spending // of all nodes, together
 	away    []string           // nodes that do not answer
 	spent   map[model.Scope]unit.Money
+	others  map[model.Scope]unit.Money // spent on other nodes
 	client  *fasthttp.HostClient
 }
 
@@ -79,7 +80,7 @@ func (b books) Everywhere(_ context.Context, asked []admin.Spending) ([]unit.Mon
 	b.w.counted = append(b.w.counted, asked)
 	out := make([]unit.Money, len(asked))
 	for i, q := range asked {
-		out[i] = b.w.spent[q.Scope]
+		out[i] = b.w.spent[q.Scope].Add(b.w.others[q.Scope])
 	}
 	return out, b.w.away
 }
@@ -319,6 +320,16 @@ func (w *world) setSpent(sc model.Scope, m unit.Money) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.spent[sc] = m
+}
+
+// setElsewhere sets what other nodes have spent.
+func (w *world) setElsewhere(sc model.Scope, m unit.Money) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.others == nil {
+		w.others = map[model.Scope]unit.Money{}
+	}
+	w.others[sc] = m
 }
 
 // direct runs one request through Handle without a connection: for fuzzing.

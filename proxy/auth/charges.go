@@ -41,7 +41,7 @@ func (sub *Subject) Charges(s *state.Snapshot, ask *admit.Ask, id func(model.Sco
 		c.ownerBudgets(p, sub.Group, sub.Tags)
 	}
 	if sub.EndUser != "" {
-		c.budget(model.Scope{Dim: model.DimEndUser, ID: sub.EndUser})
+		c.endUserBudgets(sub.EndUser, sub.Group)
 	}
 	if !p.Master {
 		c.budget(model.ProxyScope())
@@ -53,16 +53,22 @@ type charger struct {
 	ask    *admit.Ask
 	id     func(model.Scope, admit.Kind) uint64
 	tokens int64
-	own    bool // a limit of the caller's own was found: defaults do not apply
+	home   string // of the limits that follow; "": anywhere
+	moved  bool   // home has been another once
+	own    bool   // a limit of the caller's own was found: defaults do not apply
 }
 
 func (c *charger) rates(p *Principal, group string, tags []string) {
 	k := p.Key
+	// Only what the key has for itself is at home where it is: users, teams and
+	// the others are shared by keys of many homes.
+	c.home, c.moved = k.HomeRegion, k.HomeMoved
 	c.limits(model.Scope{Dim: model.DimKey, ID: k.Hash}, &k.Limits)
 	if p.KeyBudget != nil {
 		c.missing(model.Scope{Dim: model.DimKey, ID: k.Hash}, &k.Limits, &p.KeyBudget.Limits)
 	}
 	c.perModel(ModelScope(k, group), k.ModelRPM, k.ModelTPM, group)
+	c.home, c.moved = "", false
 	if p.User != nil {
 		c.limits(model.Scope{Dim: model.DimUser, ID: p.User.ID}, &p.User.Limits)
 	}
@@ -79,9 +85,12 @@ func (c *charger) rates(p *Principal, group string, tags []string) {
 		sc := model.Scope{Dim: model.DimKey, ID: k.Hash}
 		if k.UserID != "" {
 			sc = model.Scope{Dim: model.DimUser, ID: k.UserID}
+		} else {
+			c.home, c.moved = k.HomeRegion, k.HomeMoved
 		}
 		c.rate(sc, admit.Requests, l.CallerRPM, 1)
 		c.rate(sc, admit.Tokens, l.CallerTPM, c.tokens)
+		c.home, c.moved = "", false
 	}
 }
 
@@ -138,7 +147,7 @@ func (c *charger) rate(sc model.Scope, kind admit.Kind, limit *int64, units int6
 	if limit == nil {
 		return
 	}
-	c.ask.Rates = append(c.ask.Rates, admit.RateCharge{LimitID: c.id(sc, kind), Scope: sc, Kind: kind, Limit: *limit, Units: units})
+	c.ask.Rates = append(c.ask.Rates, admit.RateCharge{LimitID: c.id(sc, kind), Scope: sc, Kind: kind, Limit: *limit, Units: units, Home: c.home, Moved: c.moved})
 }
 
 func (c *charger) ownerBudgets(p *Principal, group string, tags []string) {
@@ -161,7 +170,19 @@ func (c *charger) ownerBudgets(p *Principal, group string, tags []string) {
 	c.sharedBudgets(p, tags)
 	if p.Team == nil && k.UserID != "" { // a user's budget binds the keys without a team
 		c.budget(model.Scope{Dim: model.DimUser, ID: k.UserID})
+		if p.User != nil && len(p.User.ModelMaxBudget) > 0 {
+			c.budget(model.ModelScope(model.DimModelPerUser, k.UserID, group))
+		}
 	}
+}
+
+// endUserBudgets are those of the customer that the call is made for. They bind
+// the master key too.
+func (c *charger) endUserBudgets(id, group string) {
+	if b, ok := c.s.EndUserRow(id); ok && len(b.ModelMaxBudget) > 0 {
+		c.budget(model.ModelScope(model.DimModelPerEndUser, id, group))
+	}
+	c.budget(model.Scope{Dim: model.DimEndUser, ID: id})
 }
 
 func (c *charger) budget(sc model.Scope) {

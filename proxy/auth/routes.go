@@ -29,7 +29,7 @@ var selfRoutes = []string{"/key/info", "/user/info", "/team/info", "/team/list",
 // teams it leads. Whose object it is the handlers decide; these let them.
 var ownKeyRoutes = []string{"/key/generate", "/key/update", "/key/delete", "/key/list", "/key/regenerate", "/key/*/regenerate",
 	"/key/aliases", "/key/*/reset_spend", "/key/service-account/generate", "/v2/key/info", "/v2/user/info", "/user/available_roles",
-	"/team/update", "/team/delete", "/team/member_add", "/team/member_update", "/team/member_delete", "/v2/team/list",
+	"/team/update", "/team/delete", "/team/member_add", "/team/bulk_member_add", "/team/member_update", "/team/member_delete", "/v2/team/list",
 	"/team/daily/activity", "/spend/*", "/global/spend/*", "/global/activity*", "/organization/info", "/organization/list"}
 
 // orgAdminRoutes are what managers of an organization may call besides: their

@@ -42,6 +42,11 @@ func cents(n int64) *unit.Money { m := unit.Money(n) * unit.Dollar / 100; return
 
 func dollarsADay(b *model.Budget) { b.MaxBudget, b.BudgetDuration = cents(100), "1d" }
 
+func withModel(b *model.Budget) {
+	dollarsADay(b)
+	b.ModelMaxBudget = map[string]model.ModelBudget{"m": {Max: unit.Dollar}}
+}
+
 func nothingLeft(b *model.Budget) { b.MaxBudget = cents(0) }
 
 func two(b *model.Budget) { n := int64(2); b.RPM = &n }
@@ -49,7 +54,7 @@ func two(b *model.Budget) { n := int64(2); b.RPM = &n }
 // levelsOf charges the one call with everything there is.
 func everything() []option {
 	return []option{
-		put(row("org", dollarsADay), row("member", dollarsADay), row("tag", dollarsADay), row("customer", dollarsADay), row("orgmember", dollarsADay),
+		put(row("org", dollarsADay), row("member", dollarsADay), row("tag", dollarsADay), row("customer", withModel), row("orgmember", dollarsADay),
 			&model.Organization{ID: "acme", BudgetID: "org"},
 			&model.OrgMember{OrganizationID: "acme", UserID: "u", BudgetID: "orgmember"},
 			&model.User{ID: "u"},
@@ -88,7 +93,7 @@ func TestOneCallIsChargedAtEveryLevelOnceAndAlike(t *testing.T) {
 		{Dim: model.DimKeyWindow, ID: hash + "\x1f1h"}: true, {Dim: model.DimKeyWindow, ID: hash + "\x1f7d"}: true,
 		{Dim: model.DimOrganization, ID: "acme"}: true, {Dim: model.DimOrgMember, ID: "acme\x1fu"}: true,
 		{Dim: model.DimTag, ID: "blue"}: true, {Dim: model.DimTag, ID: "green"}: true,
-		{Dim: model.DimEndUser, ID: "customer"}: true, model.ProxyScope(): true,
+		{Dim: model.DimEndUser, ID: "customer"}: true, {Dim: model.DimModelPerEndUser, ID: "customer\x1fm"}: true, model.ProxyScope(): true,
 		{Dim: model.DimProvider, ID: "openai"}: true, {Dim: model.DimDeployment, ID: "first"}: true,
 	}
 	var cost unit.Money
@@ -142,6 +147,13 @@ func TestEachLevelsBudgetRefusesInItsOwnWords(t *testing.T) {
 			"Budget has been exceeded! Team=t over 1h Current cost: 0.0, Max budget: 0.0"},
 		"model of the team": {[]option{put(&model.Team{ID: "t", ModelMaxBudget: map[string]model.ModelBudget{"m": {}}}), inTeam}, "",
 			"Budget has been exceeded! Team=t for model=m Current cost: 0.0, Max budget: 0.0"},
+		"model of the user": {[]option{put(&model.User{ID: "u", ModelMaxBudget: map[string]model.ModelBudget{"m": {}}}), withKey(func(k *model.Key) { k.UserID = "u" })}, "",
+			"Budget has been exceeded! User=u for model=m Current cost: 0.0, Max budget: 0.0"},
+		"model of the end user": {[]option{put(&model.Budget{ID: "b", ModelMaxBudget: map[string]model.ModelBudget{"m": {}}}, &model.EndUser{ID: "c", BudgetID: "b"})}, `"user":"c"`,
+			"Budget has been exceeded! End User=c for model=m Current cost: 0.0, Max budget: 0.0"},
+		"model of an end user by a default row, whatever its name": {[]option{put(&model.Budget{ID: "b", ModelMaxBudget: map[string]model.ModelBudget{"m": {}}}),
+			withConfig(func(c *model.Config) { c.LiteLLM.EndUserBudgetID = "b" })}, `"user":"some\u001fbody"`,
+			"for model=m Current cost: 0.0, Max budget: 0.0"},
 		"end user by default": {[]option{withConfig(func(c *model.Config) { c.LiteLLM.EndUserBudget = cents(0) })}, `"user":"somebody"`,
 			"ExceededBudget: End User=somebody over budget. Spend=0.0, Budget=0.0"},
 		"end user by a default row": {[]option{put(row("b", nothingLeft)), withConfig(func(c *model.Config) { c.LiteLLM.EndUserBudgetID = "b" })}, `"user":"somebody"`,

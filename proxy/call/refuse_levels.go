@@ -27,6 +27,11 @@ func budgetOwner(sc model.Scope) string {
 		return "Team=" + owner + " over " + part
 	case model.DimModelPerTeam:
 		return "Team=" + owner + " for model=" + part
+	case model.DimModelPerUser:
+		return "User=" + owner + " for model=" + part
+	case model.DimModelPerEndUser: // the name is the client's own: the group is what stands last
+		i := strings.LastIndexByte(sc.ID, '\x1f')
+		return "End User=" + sc.ID[:max(i, 0)] + " for model=" + sc.ID[i+1:]
 	case model.DimDeployment:
 		return "Deployment=" + sc.ID
 	case model.DimProvider:
