@@ -17,7 +17,7 @@ const (
 func (l *Ledger) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if l.cfg.Sync != SyncNone {
-		g.Go(func() error { return l.every(ctx, l.cfg.SyncEvery, l.syncOnce) })
+		g.Go(func() error { return l.every(ctx, l.cfg.SyncEvery, l.syncer()) })
 	}
 	g.Go(func() error { return l.every(ctx, indexEvery, l.CatchUp) })
 	g.Go(func() error {
@@ -55,6 +55,22 @@ func (l *Ledger) every(ctx context.Context, d time.Duration, fn func() error) er
 			told = err.Error()
 			l.cfg.Logger.Error("ledger upkeep failed", "error", err)
 		}
+	}
+}
+
+// intentsSeldom is how many syncs of the log go to one of the intents. A sync
+// costs as much as several calls. What the disk lacks of the intents matters
+// only after a power cut, and only for calls that nobody had an answer of.
+const intentsSeldom = 10
+
+// syncer gives the background sync: the log each time, the intents at some.
+func (l *Ledger) syncer() func() error {
+	n := 0
+	return func() error {
+		if n++; n%intentsSeldom == 0 {
+			return l.syncOnce()
+		}
+		return l.wal.flush()
 	}
 }
 
