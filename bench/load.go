@@ -36,9 +36,9 @@ func (r *result) percentile(p float64) time.Duration {
 }
 
 // load runs the load child on core 1 and reads its result.
-func (s *stage) load(t target, clients int, length time.Duration, wish string, hold time.Duration) (*result, error) {
+func (s *stage) load(t target, clients int, length time.Duration, wish string, rate float64) (*result, error) {
 	cmd := pinned(1, s.self, "load", "-url", t.url, "-key", t.key, "-clients", strconv.Itoa(clients),
-		"-time", length.String(), "-wish", wish, "-hold", hold.String())
+		"-time", length.String(), "-wish", wish, "-rate", strconv.FormatFloat(rate, 'f', -1, 64))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -69,9 +69,8 @@ func runLoadChild(args []string) {
 	clients := f.Int("clients", 1, "")
 	length := f.Duration("time", time.Second, "")
 	wish := f.String("wish", "", "")
-	hold := f.Duration("hold", 0, "")
+	rate := f.Float64("rate", 0, "calls a second of all clients; 0: as fast as they can")
 	_ = f.Parse(args)
-	_ = hold
 	stream := ""
 	user := "bench"
 	if *wish != "" {
@@ -84,9 +83,14 @@ func runLoadChild(args []string) {
 	var total result
 	var wg sync.WaitGroup
 	begin := time.Now()
-	for range *clients {
+	for i := range *clients {
 		wg.Go(func() {
-			r := oneClient(addr, req, begin.Add(*length), *wish != "")
+			var p pace
+			if *rate > 0 {
+				every := time.Duration(float64(*clients) / *rate * float64(time.Second))
+				p = pace{every: every, next: begin.Add(every * time.Duration(i) / time.Duration(*clients))}
+			}
+			r := oneClient(addr, req, begin.Add(*length), *wish != "", p)
 			mu.Lock()
 			defer mu.Unlock()
 			total.Requests += r.Requests
@@ -109,8 +113,23 @@ func runLoadChild(args []string) {
 	_ = json.NewEncoder(os.Stdout).Encode(total)
 }
 
+// pace spaces one client's calls; the zero pace is none.
+type pace struct {
+	every time.Duration
+	next  time.Time
+}
+
+// wait returns when the next call is due, at once when it is overdue.
+func (p *pace) wait() {
+	if p.every == 0 {
+		return
+	}
+	time.Sleep(time.Until(p.next))
+	p.next = p.next.Add(p.every)
+}
+
 // oneClient sends the same request over one connection until the time is up.
-func oneClient(addr string, req []byte, until time.Time, streaming bool) (r result) {
+func oneClient(addr string, req []byte, until time.Time, streaming bool, p pace) (r result) {
 	var conn net.Conn
 	var br *bufio.Reader
 	for time.Now().Before(until) {
@@ -123,6 +142,7 @@ func oneClient(addr string, req []byte, until time.Time, streaming bool) (r resu
 			}
 			conn, br = c, bufio.NewReaderSize(c, 32<<10)
 		}
+		p.wait()
 		r.Requests++
 		at := time.Now()
 		if _, err := conn.Write(req); err != nil {

@@ -21,6 +21,7 @@ type options struct {
 	seconds time.Duration
 	passes  int
 	clients int
+	rate    float64
 	only    string
 	profile string
 	sync    string
@@ -45,6 +46,7 @@ func main() {
 	flag.DurationVar(&o.seconds, "time", 5*time.Second, "length of one pass")
 	flag.IntVar(&o.passes, "passes", 3, "passes per target, in shuffled order")
 	flag.IntVar(&o.clients, "clients", 16, "connections at once")
+	flag.Float64Var(&o.rate, "rate", 0, "calls a second in chat and stream; 0: as many as are answered")
 	flag.StringVar(&o.only, "only", "", "one part: chat, stream, latency, chunks, memory, keys")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the node under the part's load to this file")
 	flag.StringVar(&o.sync, "sync", "process", "ledger.sync of the node: process or always")

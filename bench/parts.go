@@ -35,7 +35,7 @@ func measureCPU(s *stage, o options, what, wish string, limit float64) error {
 	for _, t := range append([]target{forwarder, node}, order...) { // the first of each warms up
 		err := s.alone(t, func() error {
 			before := cpu(t.cmd.Process.Pid)
-			r, err := s.load(t, o.clients, o.seconds, wish, 0)
+			r, err := s.load(t, o.clients, o.seconds, wish, o.rate)
 			if err != nil {
 				return err
 			}
