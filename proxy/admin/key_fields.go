@@ -124,9 +124,7 @@ func (x *keyFields) into(k *model.Key, now time.Time) {
 	x.project.into(&k.ProjectID)
 	x.agent.into(&k.AgentID)
 	x.budgetID.into(&k.BudgetID)
-	home := k.HomeRegion
 	x.homeRegion.into(&k.HomeRegion)
-	k.HomeMoved = k.HomeMoved || k.CreatedIndex > 0 && k.HomeRegion != home
 	x.models.into(&k.Models)
 	x.tags.into(&k.Tags)
 	x.routes.into(&k.AllowedRoutes)
