@@ -42,6 +42,7 @@ type Mutation struct {
 	ID      string    `json:"id"`
 	At      time.Time `json:"at"`
 	By      string    `json:"by,omitempty"`
+	ByKey   string    `json:"by_key,omitempty"` // hash of the key that was used
 	Changes []Change  `json:"changes"`
 	// Sealed is what a repeated mutation needs to answer as the first did and
 	// stands nowhere else: a key that was made, sealed by the proposer.

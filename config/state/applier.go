@@ -55,7 +55,16 @@ type Applier struct {
 	current *Snapshot // with all that was applied, published or not
 	past    []remembered
 	byID    map[string]model.Result
-	changed []func(old, new *Snapshot, changes []model.Change)
+	changed []func(Applied)
+}
+
+// Applied is a mutation that has just been applied.
+type Applied struct {
+	Index     uint64
+	At        time.Time
+	By, ByKey string // who asked for it, and the hash of the key that was used
+	Old, New  *Snapshot
+	Changes   []model.Change
 }
 
 // NewApplier applies onto what store holds.
@@ -67,7 +76,7 @@ func NewApplier(store *Store) *Applier {
 // the applying goroutine, before the next command is applied. It may keep
 // state that must be the same on all nodes, so it must not look at Routing,
 // which depends on the node and follows later.
-func (a *Applier) OnChange(f func(old, new *Snapshot, changes []model.Change)) {
+func (a *Applier) OnChange(f func(Applied)) {
 	a.changed = append(a.changed, f)
 }
 
@@ -98,7 +107,7 @@ func (a *Applier) Apply(index uint64, at time.Time, version byte, payload []byte
 	}
 	result := model.Result{Index: index}
 	if result.Conflict = a.refused(m.Changes); result.Conflict == nil {
-		a.commit(index, now, todo, m.Changes)
+		a.commit(index, now, todo, &m)
 		result.Sealed = m.Sealed
 	} else {
 		// The clock goes on: it decides how long results are remembered.
@@ -158,8 +167,8 @@ func (a *Applier) refused(changes []model.Change) *model.Refused {
 	return nil
 }
 
-func (a *Applier) commit(index uint64, now time.Time, todo []change, changes []model.Change) {
-	b := NewBuilder(a.current)
+func (a *Applier) commit(index uint64, now time.Time, todo []change, m *model.Mutation) {
+	b, changes := NewBuilder(a.current), m.Changes
 	configs := false
 	for _, c := range todo {
 		if c.entity == nil {
@@ -176,10 +185,10 @@ func (a *Applier) commit(index uint64, now time.Time, todo []change, changes []m
 		}
 	}
 	b.next.Index, b.next.Now = index, now
-	old := a.current
-	a.current = b.Snapshot()
+	done := Applied{Index: index, At: now, By: m.By, ByKey: m.ByKey, Old: a.current, New: b.Snapshot(), Changes: changes}
+	a.current = done.New
 	for _, f := range a.changed {
-		f(old, a.current, changes)
+		f(done)
 	}
 }
 

@@ -230,8 +230,8 @@ func TestRoutingIsCompiledOnlyWhenConfigOrModelsChange(t *testing.T) {
 func TestLastFiftyConfigsAreKept(t *testing.T) {
 	m := newMachine(t, nil)
 	var deleted []string
-	m.OnChange(func(_, _ *state.Snapshot, changes []model.Change) {
-		for _, c := range changes {
+	m.OnChange(func(a state.Applied) {
+		for _, c := range a.Changes {
 			if c.Value == nil {
 				deleted = append(deleted, c.ID)
 			}
@@ -252,8 +252,8 @@ func TestLastFiftyConfigsAreKept(t *testing.T) {
 func TestHooksHearEveryMutationWithTheStatesAroundIt(t *testing.T) {
 	m := newMachine(t, nil)
 	var heard []string
-	m.OnChange(func(old, next *state.Snapshot, changes []model.Change) {
-		heard = append(heard, fmt.Sprintf("%d→%d %s %d", old.Keys.Len(), next.Keys.Len(), changes[0].ID, next.Index))
+	m.OnChange(func(a state.Applied) {
+		heard = append(heard, fmt.Sprintf("%d→%d %s %d", a.Old.Keys.Len(), a.New.Keys.Len(), a.Changes[0].ID, a.Index))
 	})
 	m.done(model.Put(model.Keys, &model.Key{Hash: "a"}, nil))
 	m.done(model.Put(model.Keys, &model.Key{Hash: "b"}, nil))

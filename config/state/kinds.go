@@ -33,6 +33,7 @@ type kind interface {
 	table() model.Table
 	record() byte
 	decode(data []byte) (model.Entity, error)
+	get(s *Snapshot, id string) (model.Entity, bool)
 	version(s *Snapshot, id string) (uint64, bool)
 	put(b *Builder, e model.Entity) bool
 	delete(b *Builder, id string) bool
@@ -111,6 +112,15 @@ func kindOfTable(t model.Table) (kind, bool) {
 	return nil, false
 }
 
+// Entity finds one object of any table.
+func (s *Snapshot) Entity(t model.Table, id string) (model.Entity, bool) {
+	k, ok := kindOfTable(t)
+	if !ok {
+		return nil, false
+	}
+	return k.get(s, id)
+}
+
 func kindOfRecord(r byte) (kind, bool) {
 	for _, k := range kinds {
 		if k.record() == r {
@@ -144,6 +154,11 @@ func (k *kindOf[T]) decode(data []byte) (model.Entity, error) {
 		return nil, fmt.Errorf("decode %s: %w", k.name, err)
 	}
 	return e, nil
+}
+
+func (k *kindOf[T]) get(s *Snapshot, id string) (model.Entity, bool) {
+	e, ok := (*k.field(s)).Get(id)
+	return e, ok
 }
 
 func (k *kindOf[T]) version(s *Snapshot, id string) (uint64, bool) {

@@ -8,12 +8,14 @@ const (
 	kEntry   = 'e' // seq → entry
 	kBody    = 'b' // seq → bodies, compressed
 	kIntent  = 'i' // call id → intent that did not fit a slot
+	kDead    = 'd' // reader, seq → entry that its sink refused, and why
 	kMeta    = 'm' // name → value
 	kLookup  = 'r' // call or request id → seq
 	kMinute  = 'x' // minute of settlement → first seq, earliest start
 	kRollup  = 'a' // day, dimension, ids → sums
 	kTotal   = 't' // scope → spend since ever
 	kSettled = 's' // incarnation, scope, window → settled sum
+	kAudit   = 'u' // log index, part → change of the replicated state
 )
 
 const (
@@ -58,8 +60,10 @@ const (
 	metaFormat      = "format"
 	metaIncarnation = "incarnation"
 	metaBoot        = "boot"
+	metaAudit       = "audit"
 	metaIndexed     = "indexed"
 	metaCursor      = "cursor/" // + name
+	metaLoose       = "loose/"  // + name, of cursors that may lose their claim
 )
 
 // keyAfter is the smallest key above all keys with the prefix.

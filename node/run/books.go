@@ -33,6 +33,9 @@ func (n *node) openBooks(ctx, background context.Context, group *errgroup.Group)
 	if left := n.ledger.Interrupted(); len(left) > 0 {
 		n.log.Warn("calls of an earlier start were interrupted and charged at their maximum", "calls", len(left))
 	}
+	if err := n.audits.open(n.ledger); err != nil {
+		return fmt.Errorf("open the audit log: %w", err)
+	}
 	group.Go(func() error { return n.ledger.Run(background) })
 	n.rates = n.newLimits()
 	group.Go(func() error { return n.rates.Run(background) })

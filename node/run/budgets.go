@@ -35,14 +35,14 @@ func newBank(a *applied, applier *state.Applier) *budget.Bank {
 		func(sc model.Scope) (model.BudgetDef, bool) { return a.State().BudgetOf(sc) },
 		func() *time.Location { return location(a.State()) },
 	)
-	applier.OnChange(func(old, now *state.Snapshot, changes []model.Change) {
-		a.ahead.Store(now)
-		made, gone := budgetScopes(old, now, changes)
+	applier.OnChange(func(m state.Applied) {
+		a.ahead.Store(m.New)
+		made, gone := budgetScopes(m.Old, m.New, m.Changes)
 		if len(made) > 0 {
-			bank.Open(now.Now, made...)
+			bank.Open(m.New.Now, made...)
 		}
 		if len(gone) > 0 {
-			bank.Drop(now.Now, gone...)
+			bank.Drop(m.New.Now, gone...)
 		}
 	})
 	return bank

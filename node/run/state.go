@@ -33,11 +33,13 @@ func (n *node) openState() error {
 	applier := state.NewApplier(n.store)
 	n.applied = &applied{store: n.store}
 	n.bank = newBank(n.applied, applier)
+	n.audits = &auditTrail{log: n.log}
+	applier.OnChange(n.audits.heard)
 	profile := cluster.Profile(n.loaded.Config.Tollgate.RaftProfile)
 	n.cluster, err = cluster.Open(cluster.Config{
 		Dir: n.o.DataDir, Identity: n.identity, Name: n.o.Name, Region: n.o.Region, Zone: n.o.Zone,
 		Role: n.place.role, Bootstrap: n.place.founder,
-		Appliers: map[command.Type]fsm.Applier{command.Mutation: applier, command.BudgetBatch: bankApplier{n.bank}},
+		Appliers: map[command.Type]fsm.Applier{command.Mutation: audited{applier, n.audits}, command.BudgetBatch: bankApplier{n.bank}},
 		Answers:  map[command.Type]cluster.AnswerCodec{command.BudgetBatch: bankAnswers},
 		Box:      n.box, KeysChanged: n.store.Recompile,
 		Transport: cluster.NewTransport(n.identity.NodeID, n.port.Raft(), profile, n.log), Profile: profile,
@@ -48,6 +50,7 @@ func (n *node) openState() error {
 	if err != nil {
 		return err
 	}
+	n.audits.begun()
 	n.cluster.OnMembership(func(_, _ *members.State) { n.place.nudge() })
 	n.place.opened.Store(&opened{n.cluster, n.box})
 	if err := n.place.rise(n.cluster.Membership()); err != nil {

@@ -48,7 +48,8 @@ func newParts(box *secret.Box) *parts {
 		func(sc model.Scope) (model.BudgetDef, bool) { return p.newest().BudgetOf(sc) },
 		func() *time.Location { return time.UTC },
 	)
-	p.applier.OnChange(func(_, now *state.Snapshot, changes []model.Change) {
+	p.applier.OnChange(func(a state.Applied) {
+		now, changes := a.New, a.Changes
 		p.ahead.Store(now)
 		var made, gone []model.Scope
 		for _, c := range changes {

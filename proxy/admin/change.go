@@ -47,7 +47,7 @@ func (c *call) submit(build func(s *state.Snapshot) ([]model.Change, *refusal.Re
 		if r != nil {
 			return r
 		}
-		res, err := c.a.Mutate(c.background(), model.Mutation{ID: id, At: c.now(), By: c.who(), Changes: changes, Sealed: sealed})
+		res, err := c.a.Mutate(c.background(), model.Mutation{ID: id, At: c.now(), By: c.changedBy(), ByKey: c.p.KeyHash(), Changes: changes, Sealed: sealed})
 		if err != nil {
 			return c.a.Unavailable(err)
 		}
@@ -82,7 +82,7 @@ func (c *call) unlessDone(r *refusal.Refusal, seen uint64) *refusal.Refusal {
 	never := model.Delete(model.Keys, "\x00never", model.Version(1))
 	for asked := 0; asked < probes && c.tries < attempts; {
 		id, _ := c.mutationID()
-		res, err := c.a.Mutate(c.background(), model.Mutation{ID: id, At: c.now(), By: c.who(), Changes: []model.Change{never}})
+		res, err := c.a.Mutate(c.background(), model.Mutation{ID: id, At: c.now(), By: c.changedBy(), ByKey: c.p.KeyHash(), Changes: []model.Change{never}})
 		if err != nil {
 			c.a.Logger.Warn("refusal withheld: nobody knows whether the write was made before", "route", c.route, "error", err)
 			return refusal.Unavailable("outcome_unknown", "Whether an earlier call with this Idempotency-Key was made cannot be found out now. Send it again with the same key.", time.Second)
@@ -97,6 +97,15 @@ func (c *call) unlessDone(r *refusal.Refusal, seen uint64) *refusal.Refusal {
 		}
 	}
 	return r
+}
+
+// changedBy is who the audit log names: the caller, or whom the caller says it
+// acts for, as LiteLLM takes it.
+func (c *call) changedBy() string {
+	if by := c.ctx.Request.Header.Peek("Litellm-Changed-By"); len(by) > 0 && len(by) <= 256 {
+		return string(by)
+	}
+	return c.who()
 }
 
 // took notes that the write is made and visible here.
