@@ -46,6 +46,7 @@ type node struct {
 	store    *state.Store
 	applied  *applied
 	bank     *budget.Bank
+	audits   *auditTrail
 	cluster  *cluster.Node
 	ledger   *store.Ledger
 	account  *budget.Account
