@@ -2,13 +2,9 @@ package query
 
 import (
 	"cmp"
-	"context"
-	"fmt"
-	"maps"
 	"slices"
 	"time"
 
-	"tollgate/config/unit"
 	"tollgate/ledger/store"
 )
 
@@ -52,8 +48,8 @@ type Breakdown struct {
 // Parts are the parts of a day, by id.
 type Parts map[string]*Part
 
-// Part is one model, key, … of a day. Metadata is the caller's to fill (aliases
-// live in the state, not in the ledger), except a key's team.
+// Part is one model, key, … of a day. Metadata is the caller's to fill: aliases
+// and teams live in the state, not in the books.
 type Part struct {
 	Metrics  Metrics           `json:"metrics"`
 	Metadata map[string]string `json:"metadata"`
@@ -101,25 +97,7 @@ type ActivityMeta struct {
 	HasMore    bool    `json:"has_more"`
 }
 
-// Activity breaks the days down.
-func (q *Embedded) Activity(ctx context.Context, f ActivityFilter) (*Activity, error) {
-	entity := cmp.Or(f.Entity, ByUser)
-	a := newActivity()
-	err := q.rollups(ctx, entity.family(), Range{From: f.From, To: f.To, Key: f.Key, Model: f.Model},
-		func(k *store.RollupKey, s store.Sums) {
-			id := entity.of(k)
-			if len(f.IDs) > 0 && !slices.Contains(f.IDs, id) {
-				return
-			}
-			a.add(k, id, s)
-		})
-	if err != nil {
-		return nil, fmt.Errorf("daily activity: %w", err)
-	}
-	return a.page(f.Page, f.PageSize), nil
-}
-
-// maxPageSize is more days than rollups are kept.
+// maxPageSize is more days than ledgers keep.
 const maxPageSize = 10_000
 
 // activity gathers days before they are paged.
@@ -140,65 +118,18 @@ func (a *activity) day(date string) *ActivityDay {
 	return d
 }
 
-func (a *activity) add(k *store.RollupKey, entity string, s store.Sums) {
-	d := a.day(k.Date())
+func (a *activity) add(g *Group) {
+	date, entity, key, s := g.IDs[0], g.IDs[1], g.IDs[2], g.Sums
+	d := a.day(date)
 	a.total.Add(s)
 	d.Metrics.add(s)
 	b := &d.Breakdown
-	b.Models.add(k.Model, k.Key, s)
-	b.ModelGroups.add(k.Group, k.Key, s)
-	b.Providers.add(k.Provider, k.Key, s)
-	b.Endpoints.add(endpoint(k.CallType), k.Key, s)
-	b.Entities.add(entity, k.Key, s)
-	b.Keys.add(k.Key, "", s)
-	if p := b.Keys[k.Key]; p != nil && k.Team != "" {
-		p.Metadata["team_id"] = k.Team
-	}
-}
-
-// join adds a day that another book has made.
-func (a *activity) join(from *ActivityDay) {
-	d := a.day(from.Date)
-	s := from.Metrics.exact()
-	a.total.Add(s)
-	d.Metrics.add(s)
-	b, c := &d.Breakdown, &from.Breakdown
-	b.MCPServers.join(c.MCPServers)
-	b.Models.join(c.Models)
-	b.ModelGroups.join(c.ModelGroups)
-	b.Providers.join(c.Providers)
-	b.Endpoints.join(c.Endpoints)
-	b.Keys.join(c.Keys)
-	b.Entities.join(c.Entities)
-}
-
-func (p Parts) join(from Parts) {
-	for id, o := range from {
-		part := p[id]
-		if part == nil {
-			part = &Part{Metadata: map[string]string{}}
-			p[id] = part
-		}
-		part.Metrics.add(o.Metrics.exact())
-		maps.Copy(part.Metadata, o.Metadata)
-		if len(o.Keys) > 0 {
-			if part.Keys == nil {
-				part.Keys = Parts{}
-			}
-			part.Keys.join(o.Keys)
-		}
-	}
-}
-
-// exact is the figures as sums. Metrics that came over the network have only
-// the dollars, which hold nano-dollars exactly up to some millions.
-func (m *Metrics) exact() store.Sums {
-	spend, err := unit.MoneyFromUSD(m.Spend)
-	if err != nil {
-		spend = unit.MaxMoney
-	}
-	return store.Sums{Spend: spend, Prompt: m.Prompt, Completion: m.Completion, CacheRead: m.CacheRead,
-		CacheWrite: m.CacheWrite, Successful: m.Successful, Failed: m.Failed, Requests: m.Requests}
+	b.Models.add(g.IDs[3], key, s)
+	b.ModelGroups.add(g.IDs[4], key, s)
+	b.Providers.add(g.IDs[5], key, s)
+	b.Endpoints.add(g.IDs[6], key, s)
+	b.Entities.add(entity, key, s)
+	b.Keys.add(key, "", s)
 }
 
 func (p Parts) add(id, key string, s store.Sums) {
@@ -218,21 +149,6 @@ func (p Parts) add(id, key string, s store.Sums) {
 		part.Keys = Parts{}
 	}
 	part.Keys.add(key, "", s)
-}
-
-// endpoint is the route that a call type came in by.
-func endpoint(callType string) string {
-	switch callType {
-	case "acompletion":
-		return "/chat/completions"
-	case "atext_completion":
-		return "/completions"
-	case "aembedding":
-		return "/embeddings"
-	case "anthropic_messages":
-		return "/v1/messages"
-	}
-	return callType
 }
 
 func (a *activity) page(page, size int) *Activity {

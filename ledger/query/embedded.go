@@ -1,17 +1,14 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/google/uuid"
 
-	"tollgate/config/unit"
 	"tollgate/ledger/store"
 )
 
@@ -20,6 +17,7 @@ var ErrCursor = errors.New("cursor is not one of ours")
 
 // Embedded answers from one node's ledger.
 type Embedded struct {
+	figures
 	ledger *store.Ledger
 	users  func() UserColumn
 }
@@ -32,7 +30,9 @@ func NewEmbedded(l *store.Ledger, users func() UserColumn) *Embedded {
 	if users == nil {
 		users = func() UserColumn { return UserAuto }
 	}
-	return &Embedded{ledger: l, users: users}
+	q := &Embedded{ledger: l, users: users}
+	q.figures = figures{rollups{l}}
+	return q
 }
 
 // Logs gives rows newest first.
@@ -51,15 +51,23 @@ func (q *Embedded) Logs(ctx context.Context, f Filter) (Page, error) {
 			return page, fmt.Errorf("list calls: %w: %q", ErrCursor, f.Cursor)
 		}
 	}
-	limit := f.limit()
-	next, err := q.scan(ctx, &f, before, func(e *store.Entry) (bool, error) {
+	limit, skip := f.limit(), f.skip()
+	take := func(e *store.Entry) (bool, error) {
+		if skip > 0 {
+			skip--
+			return true, nil
+		}
 		row, err := q.row(e, f.Bodies)
 		if err != nil {
 			return false, err
 		}
 		page.Rows = append(page.Rows, row)
 		return len(page.Rows) < limit, nil
-	})
+	}
+	next, err := q.scan(ctx, &f, before, take)
+	for err == nil && next != 0 && skip > 0 { // the next page could not go on with leaving out
+		next, err = q.scan(ctx, &f, next, take)
+	}
 	if err != nil {
 		return Page{}, fmt.Errorf("list calls: %w", err)
 	}
@@ -191,166 +199,30 @@ func (q *Embedded) Count(ctx context.Context, f Filter) (int64, bool, error) {
 	return n, next == 0, nil
 }
 
-// rollups walks the daily sums of a range.
-func (q *Embedded) rollups(ctx context.Context, dim store.RollupDim, r Range, fn func(*store.RollupKey, store.Sums)) error {
+// rollups gives the daily sums that a ledger keeps.
+type rollups struct{ ledger *store.Ledger }
+
+func (q rollups) Groups(ctx context.Context, by []Dimension, r Range) ([]Group, error) {
+	dim, err := family(by, &r)
+	if err != nil {
+		return nil, err
+	}
 	if err := q.ledger.CatchUp(); err != nil {
-		return err
+		return nil, err
 	}
 	from, to := r.days()
-	n := 0
+	all, n := grouped{}, 0
+	var ids groupIDs
 	for k, s := range q.ledger.Rollups(dim, from, to) {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
-		if r.matches(&k) {
-			fn(&k, s)
+		if !r.matches(&k) || !fill(&ids, by, &k) {
+			continue
 		}
-	}
-	return ctx.Err()
-}
-
-func (r *Range) days() (from, to int32) {
-	from, to = -1<<31, 1<<31-1
-	if !r.From.IsZero() {
-		from = store.DayOf(r.From)
-	}
-	if !r.To.IsZero() {
-		to = store.DayOf(r.To)
-	}
-	return from, to
-}
-
-func (r *Range) matches(k *store.RollupKey) bool {
-	return (r.Key == "" || r.Key == k.Key) && (r.Model == "" || r.Model == k.Model || r.Model == k.Group) &&
-		(r.User == "" || r.User == k.User) && (r.Team == "" || r.Team == k.Team)
-}
-
-// family is where a dimension's sums lie.
-func (d Dimension) family() store.RollupDim {
-	switch d {
-	case ByEndUser:
-		return store.ByEndUser
-	case ByTag:
-		return store.ByTag
-	}
-	return store.ByCaller
-}
-
-func (d Dimension) of(k *store.RollupKey) string {
-	switch d {
-	case ByKey:
-		return k.Key
-	case ByUser:
-		return k.User
-	case ByTeam:
-		return k.Team
-	case ByOrganization:
-		return k.Org
-	case ByEndUser, ByTag:
-		return k.Entity
-	case ByModel:
-		return k.Model
-	case ByModelGroup:
-		return k.Group
-	case ByProvider:
-		return k.Provider
-	case ByDay:
-		return k.Date()
-	}
-	return ""
-}
-
-// Sums adds up the days by one dimension, the dearest first; days in their order.
-func (q *Embedded) Sums(ctx context.Context, by Dimension, r Range) ([]Sum, error) {
-	sums := map[string]*store.Sums{}
-	err := q.rollups(ctx, by.family(), r, func(k *store.RollupKey, s store.Sums) {
-		id := by.of(k)
-		if sums[id] == nil {
-			sums[id] = new(store.Sums)
-		}
-		sums[id].Add(s)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("sum spend: %w", err)
-	}
-	out := make([]Sum, 0, len(sums))
-	for id, s := range sums {
-		if id != "" {
-			out = append(out, Sum{id, *s})
+		if err := all.add(&ids, s); err != nil {
+			return nil, err
 		}
 	}
-	return sortSums(out, by, r.Limit), nil
-}
-
-func sortSums(out []Sum, by Dimension, limit int) []Sum {
-	slices.SortFunc(out, func(a, b Sum) int {
-		if by == ByDay {
-			return cmp.Compare(a.ID, b.ID)
-		}
-		return cmp.Or(cmp.Compare(b.Spend, a.Spend), cmp.Compare(a.ID, b.ID))
-	})
-	if limit > 0 && len(out) > limit {
-		out = out[:limit]
-	}
-	return out
-}
-
-// Total adds up everything in the range.
-func (q *Embedded) Total(ctx context.Context, r Range) (store.Sums, error) {
-	var sum store.Sums
-	err := q.rollups(ctx, store.ByCaller, r, func(_ *store.RollupKey, s store.Sums) { sum.Add(s) })
-	if err != nil {
-		return store.Sums{}, fmt.Errorf("sum spend: %w", err)
-	}
-	return sum, nil
-}
-
-// Days sums the rows of a filter by day.
-func (q *Embedded) Days(ctx context.Context, f Filter) ([]DaySummary, error) {
-	r := Range{From: f.From, To: f.To, Key: f.Key, User: f.User, Team: f.Team}
-	if !r.To.IsZero() {
-		r.To = r.To.Add(-time.Nanosecond) // the filter's end is not part of it
-	}
-	days := map[string]*DaySummary{}
-	err := q.rollups(ctx, store.ByCaller, r, func(k *store.RollupKey, s store.Sums) {
-		d := days[k.Date()]
-		if d == nil {
-			d = newDay(k.Date())
-			days[k.Date()] = d
-		}
-		d.Spend = d.Spend.Add(s.Spend)
-		d.Keys[k.Key] = d.Keys[k.Key].Add(s.Spend)
-		d.Users[k.User] = d.Users[k.User].Add(s.Spend)
-		d.Models[k.Model] = d.Models[k.Model].Add(s.Spend)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("sum days: %w", err)
-	}
-	return fillDays(days, r), nil
-}
-
-func newDay(date string) *DaySummary {
-	return &DaySummary{Date: date, Keys: map[string]unit.Money{}, Users: map[string]unit.Money{}, Models: map[string]unit.Money{}}
-}
-
-// maxFilledDays bounds the empty days that are put in.
-const maxFilledDays = 3660
-
-// fillDays puts the days in order and adds the empty ones, when the range says
-// where it begins and ends.
-func fillDays(days map[string]*DaySummary, r Range) []DaySummary {
-	if from, to := r.days(); !r.From.IsZero() && !r.To.IsZero() && to-from < maxFilledDays {
-		for d := from; d <= to; d++ {
-			date := (&store.RollupKey{Day: d}).Date()
-			if days[date] == nil {
-				days[date] = newDay(date)
-			}
-		}
-	}
-	out := make([]DaySummary, 0, len(days))
-	for _, d := range days {
-		out = append(out, *d)
-	}
-	slices.SortFunc(out, func(a, b DaySummary) int { return cmp.Compare(a.Date, b.Date) })
-	return out
+	return all.list(len(by)), ctx.Err()
 }

@@ -1,58 +1,59 @@
 package query
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-
-	"tollgate/ledger/store"
+	"time"
 )
 
 // Book is one of several ledgers: a node's, here or across the network.
 type Book struct {
 	Name string
+	// Query answers for the book; nil says that nobody can at the moment.
 	Query
+	// Copy says that another node answers from its copy of this book.
+	Copy bool
 }
 
 // Joined answers from several ledgers as if they were one. Every call stands in
 // exactly one of them, so rows are merged and sums added.
 type Joined struct {
+	figures
 	books func() []Book
 }
 
 var _ Query = (*Joined)(nil)
 
 // NewJoined makes a Query of the books that there are at the moment of a question.
-func NewJoined(books func() []Book) *Joined { return &Joined{books: books} }
-
-// PartialError comes with an answer that lacks some books.
-type PartialError struct {
-	Missing []string
-	Err     error
+func NewJoined(books func() []Book) *Joined {
+	return &Joined{figures{joinedGroups(books)}, books}
 }
 
-// Error names the books that did not answer.
-func (e *PartialError) Error() string {
-	return "no answer from " + strings.Join(e.Missing, ", ") + ": " + e.Err.Error()
-}
-
-// Unwrap gives the reasons.
-func (e *PartialError) Unwrap() error { return e.Err }
+// answerWithin bounds how long one book is waited for: what it knows is then
+// missing, and said to be.
+const answerWithin = 15 * time.Second
 
 // ask asks all books at once. The answers come in the order of the books; nil
 // stands for one that did not answer. With no answer at all the error is plain.
 func ask[T any](ctx context.Context, books []Book, fn func(context.Context, Book) (T, error)) ([]*T, error) {
+	ctx, end := context.WithTimeout(ctx, answerWithin)
+	defer end()
 	answers, faults := make([]*T, len(books)), make([]error, len(books))
 	var wg sync.WaitGroup
 	for i, b := range books {
+		if b.Query == nil {
+			faults[i] = fmt.Errorf("%s: %w", b.Name, ErrAway)
+			continue
+		}
 		wg.Go(func() {
 			v, err := fn(ctx, b)
-			if err != nil {
+			if failed(err) {
 				faults[i] = fmt.Errorf("%s: %w", b.Name, err)
 				return
 			}
@@ -60,26 +61,49 @@ func ask[T any](ctx context.Context, books []Book, fn func(context.Context, Book
 		})
 	}
 	wg.Wait()
-	var missing []string
-	for i, err := range faults {
-		if err != nil {
-			missing = append(missing, books[i].Name)
+	lacks := PartialError{Err: errors.Join(faults...)}
+	for i, b := range books {
+		switch {
+		case faults[i] != nil:
+			lacks.Missing = append(lacks.Missing, b.Name)
+		case b.Copy:
+			lacks.Copies = append(lacks.Copies, b.Name)
 		}
 	}
-	err := errors.Join(faults...)
-	switch {
-	case err == nil:
-		return answers, nil
-	case len(missing) == len(books):
-		return nil, err
+	// A question that no book can answer is the same for all of them.
+	for _, err := range faults {
+		if asker(err) {
+			return nil, err
+		}
 	}
-	return answers, &PartialError{Missing: missing, Err: err}
+	switch {
+	case len(books) > 0 && len(lacks.Missing) == len(books):
+		return nil, lacks.Err
+	case len(lacks.Missing) > 0 || len(lacks.Copies) > 0:
+		return answers, &lacks
+	}
+	return answers, nil
 }
 
-// failed tells an answer that is not there from one that lacks something.
-func failed(err error) bool {
-	var partial *PartialError
-	return err != nil && !errors.As(err, &partial)
+// joinedGroups adds the books' groups.
+type joinedGroups func() []Book
+
+func (j joinedGroups) Groups(ctx context.Context, by []Dimension, r Range) ([]Group, error) {
+	answers, err := ask(ctx, j(), func(ctx context.Context, b Book) ([]Group, error) { return b.Groups(ctx, by, r) })
+	if failed(err) {
+		return nil, err
+	}
+	all := grouped{}
+	for i, a := range answers {
+		if a == nil {
+			continue
+		}
+		if err := all.join(*a); err != nil {
+			return nil, err
+		}
+		answers[i] = nil // only the sum stays in memory
+	}
+	return all.list(len(by)), err
 }
 
 // A joined cursor names each book and where to go on in it; a book that is not
@@ -93,7 +117,8 @@ func readCursor(s string) (map[string]string, error) {
 	}
 	for _, part := range strings.Split(s, ";") {
 		name, pos, ok := strings.Cut(part, "=")
-		if !ok {
+		name, err := url.QueryUnescape(name)
+		if !ok || err != nil {
 			return nil, fmt.Errorf("%w: %q", ErrCursor, s)
 		}
 		at[name] = pos
@@ -103,6 +128,22 @@ func readCursor(s string) (map[string]string, error) {
 
 // Logs merges the books' rows, newest first by the end of the call.
 func (j *Joined) Logs(ctx context.Context, f Filter) (Page, error) {
+	skip := f.skip()
+	f.Skip = 0
+	for skip > 0 {
+		off := f
+		off.Limit, off.Bodies = min(skip, maxLimit), false
+		page, err := j.page(ctx, off)
+		if failed(err) || page.Next == "" {
+			return Page{}, err
+		}
+		skip -= len(page.Rows)
+		f.Cursor = page.Next
+	}
+	return j.page(ctx, f)
+}
+
+func (j *Joined) page(ctx context.Context, f Filter) (Page, error) {
 	at, err := readCursor(f.Cursor)
 	if err != nil {
 		return Page{}, fmt.Errorf("list calls: %w", err)
@@ -175,7 +216,7 @@ func joinCursor(books []Book, pages []*Page, taken []int, at map[string]string) 
 	parts := make([]string, 0, len(at))
 	for name, pos := range at {
 		if pos != "" {
-			parts = append(parts, name+"="+pos)
+			parts = append(parts, url.QueryEscape(name)+"="+pos)
 		}
 	}
 	slices.Sort(parts)
@@ -205,98 +246,4 @@ func (j *Joined) Count(ctx context.Context, f Filter) (int64, bool, error) {
 		}
 	}
 	return n, exact, err
-}
-
-// Days adds the books' days.
-func (j *Joined) Days(ctx context.Context, f Filter) ([]DaySummary, error) {
-	answers, err := ask(ctx, j.books(), func(ctx context.Context, b Book) ([]DaySummary, error) { return b.Days(ctx, f) })
-	if failed(err) {
-		return nil, err
-	}
-	days := map[string]*DaySummary{}
-	for _, a := range answers {
-		if a == nil {
-			continue
-		}
-		for _, d := range *a {
-			t := days[d.Date]
-			if t == nil {
-				t = newDay(d.Date)
-				days[d.Date] = t
-			}
-			t.Spend = t.Spend.Add(d.Spend)
-			addAll(t.Keys, d.Keys)
-			addAll(t.Users, d.Users)
-			addAll(t.Models, d.Models)
-		}
-	}
-	return fillDays(days, Range{}), err
-}
-
-// Sums adds the books' sums.
-func (j *Joined) Sums(ctx context.Context, by Dimension, r Range) ([]Sum, error) {
-	limit := r.Limit
-	r.Limit = 0 // what is small in every book may be large in all
-	answers, err := ask(ctx, j.books(), func(ctx context.Context, b Book) ([]Sum, error) { return b.Sums(ctx, by, r) })
-	if failed(err) {
-		return nil, err
-	}
-	sums := map[string]*store.Sums{}
-	for _, a := range answers {
-		if a == nil {
-			continue
-		}
-		for _, s := range *a {
-			if sums[s.ID] == nil {
-				sums[s.ID] = new(store.Sums)
-			}
-			sums[s.ID].Add(s.Sums)
-		}
-	}
-	out := make([]Sum, 0, len(sums))
-	for id, s := range sums {
-		out = append(out, Sum{id, *s})
-	}
-	return sortSums(out, by, limit), err
-}
-
-// Total adds the books' totals.
-func (j *Joined) Total(ctx context.Context, r Range) (store.Sums, error) {
-	answers, err := ask(ctx, j.books(), func(ctx context.Context, b Book) (store.Sums, error) { return b.Total(ctx, r) })
-	if failed(err) {
-		return store.Sums{}, err
-	}
-	var sum store.Sums
-	for _, a := range answers {
-		if a != nil {
-			sum.Add(*a)
-		}
-	}
-	return sum, err
-}
-
-// Activity adds the books' days and pages the result.
-func (j *Joined) Activity(ctx context.Context, f ActivityFilter) (*Activity, error) {
-	whole := f
-	whole.Page, whole.PageSize = 1, maxPageSize
-	answers, err := ask(ctx, j.books(), func(ctx context.Context, b Book) (*Activity, error) { return b.Activity(ctx, whole) })
-	if failed(err) {
-		return nil, err
-	}
-	a := newActivity()
-	for _, part := range answers {
-		if part == nil {
-			continue
-		}
-		for i := range (*part).Results {
-			a.join(&(*part).Results[i])
-		}
-	}
-	return a.page(f.Page, f.PageSize), err
-}
-
-func addAll[K cmp.Ordered, V ~int64](to, from map[K]V) {
-	for k, v := range from {
-		to[k] += v
-	}
 }

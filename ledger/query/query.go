@@ -20,6 +20,11 @@ type Query interface {
 	// Count says how many rows a filter has; exact is false when there are more
 	// than were looked at.
 	Count(ctx context.Context, f Filter) (n int64, exact bool, err error)
+	// Groups adds up the days of a range by several dimensions together, in no
+	// order; none gives one group. The other sums follow from it. Sums by end
+	// user or by tag are kept apart from those by user, team and organization:
+	// ErrNotKept says that two were asked for at once.
+	Groups(ctx context.Context, by []Dimension, r Range) ([]Group, error)
 	// Days sums the rows of a filter by day, oldest first, days without calls
 	// included. Only the filter's key, user, team and times are looked at, the
 	// times by the day.
@@ -48,6 +53,7 @@ type Filter struct {
 	From, To  time.Time // the call's start: From <= start < To
 	Limit     int       // rows a page, default 100, at most 1000
 	Cursor    string    // Next of the page before
+	Skip      int       // leave out so many rows, at most 100,000, before the first
 	Bodies    bool      // load messages, response and request
 }
 
@@ -65,7 +71,11 @@ const (
 	maxLimit     = 1000
 	// scanLimit bounds the entries that one page or count looks at.
 	scanLimit = 200_000
+	// maxSkip bounds what is counted off before a page: cursors go further.
+	maxSkip = 100_000
 )
+
+func (f *Filter) skip() int { return min(max(f.Skip, 0), maxSkip) }
 
 func (f *Filter) limit() int {
 	switch {
@@ -84,26 +94,12 @@ type Range struct {
 	Key      string // restrict to one key's hash
 	User     string
 	Team     string
-	Model    string
+	Org      string
+	EndUser  string
+	Tag      string
+	Model    string // upstream model or model group
 	Limit    int
 }
-
-// Dimension is what sums are grouped by.
-type Dimension int
-
-// The dimensions.
-const (
-	ByKey Dimension = iota + 1
-	ByUser
-	ByTeam
-	ByOrganization
-	ByEndUser
-	ByTag
-	ByModel
-	ByModelGroup
-	ByProvider
-	ByDay
-)
 
 // Sum is what one key, user, … amounts to.
 type Sum struct {

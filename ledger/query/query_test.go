@@ -128,8 +128,8 @@ type silent struct{ query.Query }
 
 var errAway = errors.New("away")
 
-func (silent) Total(context.Context, query.Range) (store.Sums, error) {
-	return store.Sums{}, errAway
+func (silent) Groups(context.Context, []query.Dimension, query.Range) ([]query.Group, error) {
+	return nil, errAway
 }
 
 func TestMissingBookIsNamedBesideTheAnswer(t *testing.T) {
@@ -142,8 +142,29 @@ func TestMissingBookIsNamedBesideTheAnswer(t *testing.T) {
 	require.ErrorAs(t, err, &partial)
 	require.Equal(t, []string{"gone"}, partial.Missing)
 	require.Equal(t, int64(1), sum.Requests)
-	books = books[1:]
+	books[0].Copy = true
+	_, err = q.Total(t.Context(), query.Range{})
+	require.ErrorAs(t, err, &partial)
+	require.Equal(t, []string{"here"}, partial.Copies)
+	require.ErrorContains(t, err, "no answer from gone; answered from the copy of here")
+	books = []query.Book{books[1], {Name: "nobody"}}
 	_, err = q.Total(t.Context(), query.Range{})
 	require.ErrorIs(t, err, errAway)
-	require.NotErrorIs(t, err, error(partial))
+	require.ErrorIs(t, err, query.ErrAway)
+	var still *query.PartialError
+	require.NotErrorAs(t, err, &still)
+}
+
+func TestQuestionThatNoBookKeepsIsNoPartialAnswer(t *testing.T) {
+	l := openLedger(t)
+	books := []query.Book{{Name: "a", Query: query.NewEmbedded(l, nil)}, {Name: "gone"}}
+	q := query.NewJoined(func() []query.Book { return books })
+	_, err := q.Groups(t.Context(), []query.Dimension{query.ByTag, query.ByTeam}, query.Range{})
+	require.ErrorIs(t, err, query.ErrNotKept)
+	var partial *query.PartialError
+	require.NotErrorAs(t, err, &partial)
+	_, err = q.Groups(t.Context(), make([]query.Dimension, 9), query.Range{})
+	require.Error(t, err)
+	_, err = q.Groups(t.Context(), []query.Dimension{99}, query.Range{})
+	require.Error(t, err)
 }

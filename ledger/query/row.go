@@ -182,6 +182,7 @@ type costBreakdown struct {
 
 // own is what we know beyond LiteLLM: enough to recompute the bill.
 type own struct {
+	CallID         string          `json:"call_id"`
 	Region         string          `json:"region,omitempty"`
 	PriceVersion   string          `json:"price_version,omitempty"`
 	Priced         bool            `json:"priced"`
@@ -252,7 +253,7 @@ func fixedOf(e *store.Entry) *fixed {
 			Output: c.Output.Add(c.Reasoning).USD(), Total: c.Total.USD(), Tools: c.Tools.USD(), Original: c.Total.USD(),
 		},
 		Tollgate: own{
-			Region: e.Region, PriceVersion: c.Version, Priced: c.Priced, Notes: c.Notes, Fallbacks: e.Fallbacks,
+			CallID: uuid.UUID(e.CallID).String(), Region: e.Region, PriceVersion: c.Version, Priced: c.Priced, Notes: c.Notes, Fallbacks: e.Fallbacks,
 			Stream: e.Stream, Estimated: u.Estimated, Usage: *u, ProviderUsage: validOrNothing(e.RawUsage),
 			CacheReadCost: c.CacheRead.USD(), CacheWriteCost: c.CacheWrite.USD(), ReasoningCost: c.Reasoning.USD(),
 		},

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,18 +23,26 @@ import (
 // Day is the first day of the sample.
 var Day = time.Date(2026, 5, 4, 0, 0, 0, 0, time.UTC)
 
-// ID makes a call id.
+// ID makes the id of the n-th call, with its start in it as the gateway's have.
 func ID(n int) (id store.CallID) {
 	binary.BigEndian.PutUint64(id[8:], uint64(n)+1)
+	ms := Start(n).UnixMilli()
+	for i := range 6 {
+		id[i] = byte(ms >> (40 - 8*i))
+	}
+	id[6], id[8] = 7<<4, id[8]&0x3f|0x80
 	return id
 }
+
+// Start is when the n-th call began.
+func Start(n int) time.Time { return Day.Add(time.Duration(n) * 2 * time.Hour) }
 
 // Entries is the sample: 60 calls, one every 2 hours over 5 days, of 3 keys, 2
 // teams, 2 models. Every tenth failed. Call 40 repeats the request id of call 4.
 func Entries() []*store.Entry {
 	out := make([]*store.Entry, 60)
 	for i := range out {
-		start := Day.Add(time.Duration(i) * 2 * time.Hour)
+		start := Start(i)
 		e := &store.Entry{
 			CallID: ID(i), RequestID: "chatcmpl-" + uuid.UUID(ID(i)).String()[30:], CallType: "acompletion", Status: store.Success,
 			Start: start, End: start.Add(time.Second), FirstToken: start.Add(100 * time.Millisecond),
@@ -68,6 +77,8 @@ func Run(t *testing.T, open func(t *testing.T, entries []*store.Entry) query.Que
 	t.Run("days are summed, empty ones included", s.days)
 	t.Run("sums by every dimension", s.sums)
 	t.Run("activity adds up", s.activity)
+	t.Run("sums by several dimensions together", s.groups)
+	t.Run("rows are left out before the first", s.skips)
 	t.Run("a bad cursor is refused", s.badCursor)
 }
 
@@ -226,7 +237,7 @@ func (s suite) sums(t *testing.T) {
 			for _, id := range of(e) {
 				if id != "" {
 					w := want[id]
-					w.Add(store.SumsOf(e))
+					w.Add(kept(store.SumsOf(e)))
 					want[id] = w
 				}
 			}
@@ -235,7 +246,7 @@ func (s suite) sums(t *testing.T) {
 		require.NoError(t, err)
 		got := map[string]store.Sums{}
 		for i, x := range sums {
-			got[x.ID] = x.Sums
+			got[x.ID] = kept(x.Sums)
 			if i > 0 && by != query.ByDay {
 				require.GreaterOrEqual(t, sums[i-1].Spend, x.Spend, "the dearest first")
 			}
@@ -273,6 +284,85 @@ func (s suite) activity(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, a.Results)
 	require.Equal(t, int64(30), a.Metadata.Requests)
+}
+
+// kept are the sums that every place keeps: LiteLLM's daily tables have no
+// durations and no cache hits.
+func kept(s store.Sums) store.Sums {
+	s.DurationMs, s.CacheHits = 0, 0
+	return s
+}
+
+func (s suite) groups(t *testing.T) {
+	for _, c := range []struct {
+		by   []query.Dimension
+		r    query.Range
+		of   func(*store.Entry) []string
+		keep func(*store.Entry) bool
+	}{
+		{by: []query.Dimension{query.ByDay, query.ByKey, query.ByModel}, r: query.Range{Model: "small"},
+			of:   func(e *store.Entry) []string { return []string{e.Start.Format(time.DateOnly), e.Key, e.Model} },
+			keep: func(e *store.Entry) bool { return e.Group == "small" }},
+		{by: []query.Dimension{query.ByTeam, query.ByUser}, r: query.Range{From: Day.AddDate(0, 0, 1), To: Day.AddDate(0, 0, 2)},
+			of: func(e *store.Entry) []string { return []string{e.Team, e.User} },
+			keep: func(e *store.Entry) bool {
+				return !e.Start.Before(Day.AddDate(0, 0, 1)) && e.Start.Before(Day.AddDate(0, 0, 3))
+			}},
+		{by: []query.Dimension{query.ByUser, query.ByProvider}, r: query.Range{User: "u1"},
+			of:   func(e *store.Entry) []string { return []string{e.User, e.Provider} },
+			keep: func(e *store.Entry) bool { return e.User == "u1" }},
+		{by: []query.Dimension{query.ByKey}, r: query.Range{Team: "t1", User: "u0"},
+			of:   func(e *store.Entry) []string { return []string{e.Key} },
+			keep: func(e *store.Entry) bool { return e.Team == "t1" && e.User == "u0" }},
+		{by: []query.Dimension{query.ByEndUser, query.ByModelGroup}, r: query.Range{Key: "k1"},
+			of:   func(e *store.Entry) []string { return []string{e.EndUser, e.Group} },
+			keep: func(e *store.Entry) bool { return e.EndUser != "" && e.Key == "k1" }},
+		{by: []query.Dimension{query.ByTag, query.ByEndpoint}, r: query.Range{Tag: "even"},
+			of:   func(*store.Entry) []string { return []string{"even", "/chat/completions"} },
+			keep: func(e *store.Entry) bool { return slices.Contains(e.Tags, "even") }},
+		{by: []query.Dimension{query.ByCallType, query.ByEndpoint, query.ByDay},
+			of: func(e *store.Entry) []string {
+				return []string{e.CallType, "/chat/completions", e.Start.Format(time.DateOnly)}
+			}},
+		{by: nil, of: func(*store.Entry) []string { return nil }},
+		{by: nil, r: query.Range{Key: "none"}, keep: func(*store.Entry) bool { return false }},
+	} {
+		want := map[string]store.Sums{}
+		for _, e := range s.entries {
+			if c.keep == nil || c.keep(e) {
+				id := strings.Join(c.of(e), "|")
+				w := want[id]
+				w.Add(kept(store.SumsOf(e)))
+				want[id] = w
+			}
+		}
+		groups, err := s.q.Groups(t.Context(), c.by, c.r)
+		require.NoError(t, err)
+		got := map[string]store.Sums{}
+		for _, g := range groups {
+			require.Len(t, g.IDs, len(c.by))
+			got[strings.Join(g.IDs, "|")] = kept(g.Sums)
+		}
+		require.Len(t, groups, len(got), "a group comes once")
+		require.Equal(t, want, got, "%v %+v", c.by, c.r)
+	}
+	_, err := s.q.Groups(t.Context(), []query.Dimension{query.ByTag}, query.Range{User: "u0"})
+	require.ErrorIs(t, err, query.ErrNotKept)
+}
+
+func (s suite) skips(t *testing.T) {
+	for _, skip := range []int{0, 1, 9, 59, 60, 1 << 40} {
+		p, err := s.q.Logs(t.Context(), query.Filter{Skip: skip, Limit: 3})
+		require.NoError(t, err)
+		var got, want []string
+		for _, r := range p.Rows {
+			got = append(got, r.CallID)
+		}
+		for n := 59 - skip; n >= 0 && len(want) < 3; n-- {
+			want = append(want, uuid.UUID(ID(n)).String())
+		}
+		require.Equal(t, want, got, "skip %d", skip)
+	}
 }
 
 func (s suite) badCursor(t *testing.T) {
