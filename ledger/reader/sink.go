@@ -7,6 +7,8 @@ package reader
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"tollgate/ledger/store"
 )
@@ -40,7 +42,20 @@ func (r *Rejected) Error() string {
 		if len(r.Entries) == 1 {
 			return "entry refused: " + why.Error()
 		}
-		return "entries refused, one of them: " + why.Error()
+		return fmt.Sprintf("%d entries refused, one of them: %v", len(r.Entries), why)
 	}
 	return "no entry refused"
 }
+
+// Later is a passing fault of a sink that says when it wants to be asked again.
+// It never counts against an entry.
+type Later struct {
+	After time.Duration
+	Err   error
+}
+
+// Error is what the sink said.
+func (l *Later) Error() string { return fmt.Sprintf("%v; wanted later, in %v", l.Err, l.After) }
+
+// Unwrap gives the sink's own error.
+func (l *Later) Unwrap() error { return l.Err }

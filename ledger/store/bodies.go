@@ -55,8 +55,17 @@ func (l *Ledger) clipBody(v []byte) []byte {
 	return append(strconv.AppendInt([]byte(`{"litellm_truncated":`), int64(len(v)), 10), '}')
 }
 
-// LoadBodies fills e's bodies; they stay empty when none were kept.
+// LoadBodies fills e's bodies as far as rows may show them; they stay empty
+// when none were kept.
 func (l *Ledger) LoadBodies(e *Entry) error {
+	if e.BodiesUnlisted {
+		return nil
+	}
+	return l.LoadCallbackBodies(e)
+}
+
+// LoadCallbackBodies fills e's bodies also where they are kept for callbacks only.
+func (l *Ledger) LoadCallbackBodies(e *Entry) error {
 	v, closer, err := l.db.Get(seqKey(nil, kBody, e.Seq))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil

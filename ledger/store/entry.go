@@ -92,6 +92,11 @@ type Entry struct {
 	ErrorClass, ErrorCode, ErrorMessage string
 	Overhead                            time.Duration // our own share of the duration
 	Note                                string        // "unpriced", "charged at maximum after a crash", …
+	// NoLog: the caller asked that no callback hears of the call. Its row and
+	// its charge are as of any other.
+	NoLog bool
+	// BodiesUnlisted: the bodies are kept for callbacks only, rows do not show them.
+	BodiesUnlisted bool
 
 	// Bodies, kept only when the settings say so; stored apart from the entry.
 	Messages, Response, Request []byte

@@ -50,6 +50,8 @@ const (
 	fSpendLogsMetadata
 	fMaxRetries
 	fOverhead
+	fNoLog
+	fBodiesUnlisted
 )
 
 // appendEntry encodes everything but Seq (which is the key) and the bodies.
@@ -102,7 +104,9 @@ func appendEntry(b []byte, e *Entry) []byte {
 	b = putString(b, fErrorMessage, e.ErrorMessage)
 	b = putInt(b, fOverhead, int64(e.Overhead))
 	b = putString(b, fNote, e.Note)
-	return putUint(b, fIncarnation, e.Incarnation)
+	b = putUint(b, fIncarnation, e.Incarnation)
+	b = putBool(b, fNoLog, e.NoLog)
+	return putBool(b, fBodiesUnlisted, e.BodiesUnlisted)
 }
 
 // putSpan writes a time as its distance from the start of the call: two bytes
@@ -243,6 +247,10 @@ func decodeEntry(seq uint64, data []byte) (*Entry, error) {
 			e.Note = s
 		case fIncarnation:
 			e.Incarnation = v
+		case fNoLog:
+			e.NoLog = v != 0
+		case fBodiesUnlisted:
+			e.BodiesUnlisted = v != 0
 		}
 	}
 }

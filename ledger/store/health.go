@@ -140,18 +140,22 @@ func (l *Ledger) defaultMaxBytes() int64 {
 
 func (l *Ledger) diskUsage() int64 { return int64(l.db.Metrics().DiskSpaceUsage()) }
 
-// checkSpace compares the size with its thresholds. Unread entries are never
-// given up: at the end new calls are refused instead.
+// checkSpace compares the size with its thresholds. Entries that the books'
+// reader has not taken are never given up: at the end new calls are refused
+// instead.
 func (l *Ledger) checkSpace() {
 	used := l.diskUsage()
 	l.counts.bytes.Store(used)
-	switch {
-	case used >= l.cfg.MaxBytes/100*95:
+	nearly, last := used >= l.cfg.MaxBytes/100*80, used >= l.cfg.MaxBytes/100*95
+	if last {
 		l.health.full(fmt.Errorf("it holds %d bytes of at most %d", used, l.cfg.MaxBytes))
-		fallthrough
-	case used >= l.cfg.MaxBytes/100*80:
+	}
+	if nearly {
 		if err := l.dropBodies(); err != nil {
 			l.cfg.Logger.Error("bodies not dropped", "error", err)
+		}
+		if err := l.freeEntries(last); err != nil {
+			l.cfg.Logger.Error("entries not dropped", "error", err)
 		}
 		return
 	}

@@ -36,6 +36,7 @@ type Ledger struct {
 	waiters waiters
 	counts  counters
 	index   indexer
+	claims  claims
 
 	closed    atomic.Bool
 	closeOnce sync.Once
