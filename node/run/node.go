@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -125,32 +124,18 @@ func (n *node) read() error {
 		n.log.Warn("config", "problem", f.Error())
 	}
 	n.loaded = loaded
-	if err := n.checkDatabase(); err != nil {
+	if addr := loaded.Config.General.DatabaseURL; addr != "" {
+		err = checkDatabaseURL("general_settings.database_url", addr)
+	} else {
+		_, err = databaseURL(n.env)
+	}
+	if err != nil {
 		return err
 	}
 	n.identity, err = cluster.LoadIdentity(n.o.DataDir)
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", n.o.DataDir, err)
 	}
-	return nil
-}
-
-// checkDatabase looks at a PostgreSQL address that was given. This release keeps
-// its books in the ledger alone; a wrong address is told now all the same, not
-// on the day it is first used.
-func (n *node) checkDatabase() error {
-	addr, where := n.loaded.Config.General.DatabaseURL, "general_settings.database_url"
-	if addr == "" {
-		addr, where = n.env("DATABASE_URL"), "DATABASE_URL"
-	}
-	if addr == "" {
-		return nil
-	}
-	u, err := url.Parse(addr)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" {
-		return fmt.Errorf("%s is no PostgreSQL address: write postgresql://user:password@host:5432/database", where)
-	}
-	n.log.Warn("PostgreSQL is not used in this release: keys stand in the data directory, spend in its ledger", "setting", where, "host", u.Host)
 	return nil
 }
 
