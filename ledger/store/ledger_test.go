@@ -117,6 +117,23 @@ func TestSettlementWithAnotherCallsIntentIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrWrongRef)
 }
 
+// Budgets hear of the sums of the incarnations that are listed, and of no others.
+func TestAnIncarnationThatSettledNothingItselfIsListedForTheCallsItLeftOpen(t *testing.T) {
+	cfg := store.Config{Dir: t.TempDir(), Incarnation: 3}
+	l := open(t, cfg)
+	_, err := l.Begin(sampleIntent(1)) // never settled
+	require.NoError(t, err)
+
+	cfg.Incarnation = 4
+	l = reopen(t, l, cfg)
+	known, err := l.Incarnations()
+	require.NoError(t, err)
+	require.Equal(t, []uint64{3}, known)
+	sums, err := l.Settled(3)
+	require.NoError(t, err)
+	require.NotEmpty(t, sums)
+}
+
 func TestRestartChargesOpenIntentsAtMaximum(t *testing.T) {
 	cfg := store.Config{Dir: t.TempDir(), Incarnation: 3}
 	l := open(t, cfg)

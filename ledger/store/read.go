@@ -241,8 +241,13 @@ func readSettled(key, value []byte) (SettledSum, error) {
 	}, nil
 }
 
-// Incarnations lists the incarnations that settled sums are kept of.
+// Incarnations lists the incarnations that settled sums are kept of, those of
+// calls that Open booked at their maximum included: one whose calls were all in
+// flight has no sum until then, and the budgets would never hear of it.
 func (l *Ledger) Incarnations() ([]uint64, error) {
+	if err := l.CatchUp(); err != nil {
+		return nil, err
+	}
 	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: []byte{kSettled}, UpperBound: []byte{kSettled + 1}})
 	if err != nil {
 		return nil, fmt.Errorf("read settled sums: %w", err)
