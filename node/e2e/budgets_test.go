@@ -143,37 +143,38 @@ func TestARefusedCallShowsWhatIsSpentAndWhatIsReserved(t *testing.T) {
 
 func TestABudgetHoldsAndItsBooksAgreeThroughKillsOfAnyNode(t *testing.T) {
 	t.Parallel()
+	for what, victim := range map[string]func(*cluster) *node{
+		"any node":       func(c *cluster) *node { return c.nodes[rand.IntN(len(c.nodes))] },
+		"the same node":  func(c *cluster) *node { return c.nodes[0] },
+		"the one leader": (*cluster).leader,
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			budgetThroughKills(t, victim)
+		})
+	}
+}
+
+func budgetThroughKills(t *testing.T, victim func(*cluster) *node) {
+	t.Helper()
 	f := fake.Start(t)
 	c := startCluster(t, 3, clusterOptions{config: budgetConfig(f)})
 	key := c.nodes[0].newKey(t, fiveDollars)
-	body := chatBody("gpt", "fake:slow=100ms fake:words=10", oneCent)
-
+	lives := &lives{cluster: c, f: f}
 	stop := make(chan struct{})
 	var crew sync.WaitGroup
-	for _, n := range c.nodes {
-		crew.Go(func() {
-			hc := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
-			defer hc.CloseIdleConnections()
-			tick := time.NewTicker(150 * time.Millisecond) // 500 calls take the length of the kills
-			defer tick.Stop()
-			var calls sync.WaitGroup
-			defer calls.Wait()
-			for {
-				select {
-				case <-stop:
-					return
-				case <-tick.C:
-					calls.Go(func() { send(hc, n.url, key, body) })
-				}
-			}
-		})
+	for i := range c.nodes {
+		crew.Go(func() { lives.load(key, i, stop) })
 	}
-	const deaths = 7
-	beat := time.NewTicker(3 * time.Second)
-	defer beat.Stop()
 	for range deaths {
-		<-beat.C
-		n := c.nodes[rand.IntN(3)]
+		n := victim(c)
+		lives.begin(c.index(n))
+		eventually(t, time.Minute, "the node has served, and has calls in flight", func() error {
+			if served, inFlight := f.With(through(c.index(n))); served < lives.target() || inFlight == 0 {
+				return fmt.Errorf("%d calls of %d reached the provider through it, %d are in flight", served, lives.target(), inFlight)
+			}
+			return nil
+		})
 		n.kill()
 		n.begin() // its door opens while the load goes on
 		n.ready()
@@ -183,19 +184,17 @@ func TestABudgetHoldsAndItsBooksAgreeThroughKillsOfAnyNode(t *testing.T) {
 	c.waitFormed()
 	before := f.Count()
 	// What the dead held has been given back: the rest can be spent.
-	for range 20 {
-		got := burstOver(t, c.nodes, key, 60, 12, body)
-		if got[200] == 0 && got[429] == 60 {
-			break
+	eventually(t, 2*time.Minute, "the rest can be spent", func() error {
+		got := burstOver(t, c.nodes, key, 60, 12, chatBody("gpt", "fake:words=10", oneCent))
+		if spent := c.nodes[0].spendOf(t, key); got[200] > 0 || spent < 4.75 {
+			return fmt.Errorf("%v of 5 USD is spent, the last 60 calls ended with %v", spent, got)
 		}
-	}
+		return nil
+	})
 	t.Logf("%d calls during the kills, %d in all", before, f.Count())
 	sum := rowsSum(t, c.nodes, key)
 	within5(t, f, sum)
 	nothingReserved(t, c.nodes, key)
-	if before < 100 {
-		t.Errorf("only %d calls between the kills", before)
-	}
 	interrupted := 0
 	for _, n := range c.nodes {
 		interrupted += len(slices.DeleteFunc(n.rowsOfKey(t, key), func(r gjson.Result) bool {
@@ -206,3 +205,69 @@ func TestABudgetHoldsAndItsBooksAgreeThroughKillsOfAnyNode(t *testing.T) {
 		t.Error("no kill hit a call")
 	}
 }
+
+const (
+	deaths = 7
+	// lifesCalls pass through each node between two deaths: the money must last.
+	lifesCalls = 12
+)
+
+// lives is a steady load on nodes that die in turn. What counts is calls and not
+// time, so that a slow machine has the same to survive as a fast one.
+type lives struct {
+	*cluster
+	f *fake.Server
+
+	mu     sync.Mutex // guards the fields below
+	begun  int
+	victim int
+	goal   int // calls through the victim, since the test began
+}
+
+func (l *lives) begin(victim int) {
+	served, _ := l.f.With(through(victim))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begun++
+	l.victim, l.goal = victim, served+lifesCalls
+}
+
+func (l *lives) target() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.goal
+}
+
+// may reports whether a node is to be called: the one that is to die always is.
+func (l *lives) may(i int) bool {
+	l.mu.Lock()
+	begun, victim := l.begun, l.victim
+	l.mu.Unlock()
+	served, _ := l.f.With(through(i))
+	return i == victim || served < lifesCalls*begun
+}
+
+// load calls a node some times a second. Each call takes longer than the time
+// until the next, so that a kill finds one in flight.
+func (l *lives) load(key string, i int, stop <-chan struct{}) {
+	hc := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
+	defer hc.CloseIdleConnections()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	body := chatBody("gpt", "fake:slow=300ms fake:words=10 "+through(i), oneCent)
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+			if l.may(i) {
+				calls.Go(func() { send(hc, l.nodes[i].url, key, body) })
+			}
+		}
+	}
+}
+
+// through marks the calls by way of a node.
+func through(i int) string { return "by way of " + nameOf(i) }

@@ -40,6 +40,8 @@ type Request struct {
 	Arrived time.Time
 	// Gone is closed when the caller has left before the answer was complete.
 	Gone chan struct{}
+
+	ended bool // guarded by the server's mu
 }
 
 // Start runs a fake until the test ends.
@@ -95,6 +97,23 @@ func (s *Server) Last(mark string) *Request {
 		}
 	}
 	return nil
+}
+
+// With is how many of the requests that contain mark have arrived, and how many
+// of these are not answered yet.
+func (s *Server) With(mark string) (arrived, inFlight int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.received {
+		if !strings.Contains(string(r.Body), mark) {
+			continue
+		}
+		arrived++
+		if !r.ended {
+			inFlight++
+		}
+	}
+	return arrived, inFlight
 }
 
 // Hangup closes every connection, as a provider does with idle ones.
@@ -157,6 +176,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.run()
+	s.mu.Lock()
+	rec.ended = true
+	s.mu.Unlock()
 	if r.Context().Err() != nil {
 		close(rec.Gone)
 	}
