@@ -102,6 +102,7 @@ func New(d Deps) *Server {
 		NoDefaultContentType:         true,
 		ReadBufferSize:               maxHeaderBytes,
 		WriteBufferSize:              4 << 10,
+		ReduceMemoryUsage:            true, // no read buffer while a connection rests or a stream is answered
 		ReadTimeout:                  headerTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxRequestBodySize:           maxBodyBytes,

@@ -33,6 +33,7 @@ func (l *watchedListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	w := &watchedConn{Conn: c, remote: c.RemoteAddr().String(), open: l.open}
+	w.gather.init(c)
 	l.byLoop.Add(origin(c))
 	l.open.add(w)
 	if host, _, err := net.SplitHostPort(w.remote); err == nil {
@@ -57,6 +58,7 @@ type watchedConn struct {
 	open     *connections  // it is in
 	state    atomic.Int32  // fasthttp.ConnState
 	hungUp   atomic.Bool   // asked to end unless a request is on its way
+	gather   gatherer      // of the goroutine that reads requests
 }
 
 // What a client may still send after it was refused. A close with unread bytes
@@ -96,7 +98,7 @@ func (c *watchedConn) Arm() uint64 {
 func (c *watchedConn) Watch(epoch uint64, gone func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.epoch != epoch || c.watching || c.hasKept {
+	if c.epoch != epoch || c.watching || c.hasKept || c.gather.buf != nil {
 		return
 	}
 	c.watching = true
@@ -149,9 +151,23 @@ func (c *watchedConn) Read(p []byte) (int, error) {
 		return 1, nil
 	}
 	c.mu.Unlock()
-	n, err := c.Conn.Read(p)
+	n, err := c.read(p)
 	if err != nil && n == 0 && c.hungUp.Load() && c.hungUp.CompareAndSwap(true, false) {
 		return c.lastLook(p)
 	}
 	return n, err
+}
+
+// read waits without a buffer for a request's first byte, the only one that
+// fasthttp asks for alone, and takes what has come with it.
+func (c *watchedConn) read(p []byte) (int, error) {
+	if c.gather.buf == nil {
+		if len(p) != 1 || c.gather.raw == nil {
+			return c.Conn.Read(p)
+		}
+		if err := c.gather.wait(); err != nil {
+			return 0, err
+		}
+	}
+	return c.gather.take(p), nil
 }
