@@ -307,6 +307,9 @@ func (b *streamBody) usage(info *provider.StreamInfo) price.Usage {
 func (b *streamBody) Close() error {
 	c := b.c
 	c.unwatch()
+	if b.sse != nil {
+		defer b.sse.Release()
+	}
 	if !c.settled {
 		b.left = true
 		switch {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync"
 )
 
 // MaxEvent is the most bytes one event may take. Images and tool results pass
@@ -28,7 +29,8 @@ type Reader struct {
 	OnRead func(n int)
 
 	src  io.Reader
-	err  error // what the source ended with
+	wait func() error // the source's Await; nil: it has none
+	err  error        // what the source ended with
 	buf  []byte
 	base int // first byte of the event being read
 	pos  int // first byte of the line being read
@@ -45,6 +47,32 @@ type Reader struct {
 	joined   [2][]byte
 	turn     int // which of joined the event being read uses
 	names    []string
+}
+
+// Awaiter is a source that can wait without a buffer to read into. While it
+// does a reader that has nothing half read holds none either.
+type Awaiter interface {
+	// Await returns when Read will not wait, be it with an error.
+	Await() error
+}
+
+var startBuffers = sync.Pool{New: func() any { return new([startBuffer]byte) }}
+
+// Release gives the reader's memory back: the events are over. The data that
+// Next returned last must not be used any more.
+func (r *Reader) Release() {
+	r.giveBuffer()
+	if r.err == nil {
+		r.err = io.EOF
+	}
+	r.base, r.pos, r.scan, r.end, r.ready = 0, 0, 0, 0, false
+}
+
+func (r *Reader) giveBuffer() {
+	if len(r.buf) == startBuffer && cap(r.buf) == startBuffer {
+		startBuffers.Put((*[startBuffer]byte)(r.buf))
+	}
+	r.buf = nil
 }
 
 // NewReader reads events from src.
@@ -64,7 +92,11 @@ func (r *Reader) Reset(src io.Reader) {
 			r.joined[i] = nil
 		}
 	}
-	*r = Reader{OnRead: r.OnRead, src: src, buf: r.buf[:cap(r.buf)], joined: r.joined, names: r.names}
+	var wait func() error
+	if a, ok := src.(Awaiter); ok {
+		wait = a.Await
+	}
+	*r = Reader{OnRead: r.OnRead, src: src, wait: wait, buf: r.buf[:cap(r.buf)], joined: r.joined, names: r.names}
 }
 
 // Next returns the next event. data joins its data lines with LF and is valid
@@ -241,6 +273,15 @@ func (r *Reader) finish() bool {
 
 // fill reads once, making room first.
 func (r *Reader) fill() {
+	if r.wait != nil {
+		if r.base == r.end && len(r.buf) <= startBuffer {
+			r.giveBuffer()
+			r.base, r.pos, r.scan, r.end = 0, 0, 0, 0
+		}
+		if r.err = r.wait(); r.err != nil {
+			return
+		}
+	}
 	if r.end == len(r.buf) {
 		if r.base > 0 {
 			r.shift()
@@ -248,8 +289,9 @@ func (r *Reader) fill() {
 			r.err = ErrTooLarge
 			return
 		} else {
-			grown := make([]byte, min(max(2*len(r.buf), startBuffer), MaxEvent))
+			grown := r.larger()
 			copy(grown, r.buf[:r.end])
+			r.giveBuffer()
 			r.buf = grown
 		}
 	} else if r.base == r.end && r.base > 0 {
@@ -271,6 +313,13 @@ func (r *Reader) fill() {
 		}
 	}
 	r.err = io.ErrNoProgress
+}
+
+func (r *Reader) larger() []byte {
+	if len(r.buf) == 0 {
+		return startBuffers.Get().(*[startBuffer]byte)[:]
+	}
+	return make([]byte, min(2*len(r.buf), MaxEvent))
 }
 
 func (r *Reader) shift() {

@@ -19,7 +19,11 @@ func FuzzReaderSplits(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in, cuts []byte) {
 		want := plain(string(in))
 		for _, peek := range []bool{false, true} {
-			r := stream.NewReader(&pieces{in: in, cuts: cuts})
+			var src io.Reader = &pieces{in: in, cuts: cuts}
+			if len(cuts)%2 == 0 {
+				src = awaited{src}
+			}
+			r := stream.NewReader(src)
 			var got []event
 			for {
 				name, data, err := r.Next()
@@ -44,6 +48,11 @@ func FuzzReaderSplits(f *testing.F) {
 		}
 	})
 }
+
+// awaited is a source that can be waited for without a buffer.
+type awaited struct{ io.Reader }
+
+func (awaited) Await() error { return nil }
 
 // plain is the rule book in its simplest form.
 func plain(in string) (out []event) {

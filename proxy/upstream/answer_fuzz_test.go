@@ -47,7 +47,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(a), uint16(4096))
 	}
 	f.Fuzz(func(t *testing.T, answer []byte, piece uint16) {
-		read := func(piece int) (status int, body string, failed bool) {
+		read := func(piece int, wait bool) (status int, body string, failed bool) {
 			up := upstream.New(upstream.Config{Dial: func(context.Context, string, string) (net.Conn, error) {
 				return &scripted{said: answer, piece: piece}, nil
 			}})
@@ -57,14 +57,19 @@ func FuzzAnswer(f *testing.F) {
 				return 0, "", true
 			}
 			defer x.Close()
-			got, err := x.ReadAll(nil, 1<<20)
+			var got []byte
+			if wait {
+				got, err = io.ReadAll(io.LimitReader(awaited{x}, 1<<20))
+			} else {
+				got, err = x.ReadAll(nil, 1<<20)
+			}
 			if err == nil && len(got) > 1<<20 {
 				t.Fatalf("%d bytes were let through", len(got))
 			}
 			return x.Status(), string(got), err != nil
 		}
-		s1, b1, f1 := read(int(piece)%4096 + 1)
-		s2, b2, f2 := read(1 << 20)
+		s1, b1, f1 := read(int(piece)%4096+1, piece%2 == 0)
+		s2, b2, f2 := read(1<<20, false)
 		if f1 != f2 || !f1 && (s1 != s2 || b1 != b2) {
 			t.Fatalf("in pieces of %d: %d %q %v; at once: %d %q %v", int(piece)%4096+1, s1, b1, f1, s2, b2, f2)
 		}

@@ -84,6 +84,33 @@ func (b *body) read(p []byte) (int, error) {
 	return b.readRaw(p)
 }
 
+// mayWait reports whether what is here holds no byte of the body for sure: what
+// is left of a chunk that has been read is its line end.
+func (b *body) mayWait() bool {
+	if b.done {
+		return false
+	}
+	n := b.br.Buffered()
+	return n == 0 || b.chunked && b.left == 0 && n <= len("\r\n")
+}
+
+// await returns when bytes of the body are here, or its end, or why they never
+// will be. Of a compressed body nobody can tell.
+func (b *body) await() error {
+	switch {
+	case b.done || b.decoded != nil:
+		return nil
+	case b.chunked && b.left == 0:
+		return b.nextChunk()
+	}
+	// The reader forgets an error that it has told, and the line may tell another
+	// the next time; the end it tells again.
+	if _, err := b.br.Peek(1); err != nil && err != io.EOF {
+		return err
+	}
+	return nil
+}
+
 // remaining is the length still announced, or -1.
 func (b *body) remaining() int {
 	if b.chunked || b.until || b.decoded != nil {

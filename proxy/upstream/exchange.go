@@ -83,11 +83,10 @@ func (x *Exchange) dropConn() {
 }
 
 func (x *Exchange) roundTrip(h *host, path string, req *provider.Request) error {
-	x.conn.out = appendHeader(x.conn.out[:0], h.target.host, path, req)
 	if err := x.conn.expire(x.limit()); err != nil {
 		return fmt.Errorf("send to %s: %w", h.target.host, err)
 	}
-	if err := x.conn.send(req.Body); err != nil {
+	if err := x.conn.send(h.target.host, path, req); err != nil {
 		return x.fault("send to", err)
 	}
 	if _, err := x.conn.br.Peek(1); err != nil {
@@ -165,9 +164,9 @@ func (x *Exchange) VisitHeaders(f func(name, value []byte)) {
 
 // Read reads the body, transfer coding removed.
 func (x *Exchange) Read(p []byte) (int, error) {
-	if x.opts.Idle > 0 && x.conn.br.Buffered() == 0 {
-		if err := x.conn.expire(earlier(time.Now().Add(x.opts.Idle), x.opts.Deadline)); err != nil {
-			return 0, x.fault("read from", err)
+	if x.body.mayWait() {
+		if err := x.patience(); err != nil {
+			return 0, err
 		}
 	}
 	n, err := x.body.read(p)
@@ -175,6 +174,31 @@ func (x *Exchange) Read(p []byte) (int, error) {
 		err = x.fault("read from", err)
 	}
 	return n, err
+}
+
+// Await returns when body bytes are here or Read has an end to tell. Who waits
+// with it needs no buffer meanwhile.
+func (x *Exchange) Await() error {
+	if x.body.mayWait() {
+		if err := x.patience(); err != nil {
+			return err
+		}
+	}
+	if err := x.body.await(); err != nil {
+		return x.fault("read from", err)
+	}
+	return nil
+}
+
+// patience gives the provider anew the time that it may be silent.
+func (x *Exchange) patience() error {
+	if x.opts.Idle <= 0 {
+		return nil
+	}
+	if err := x.conn.expire(earlier(time.Now().Add(x.opts.Idle), x.opts.Deadline)); err != nil {
+		return x.fault("read from", err)
+	}
+	return nil
 }
 
 // Buffered reports whether body bytes can be read without waiting.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"tollgate/proxy/provider"
 )
 
 // host is one provider address and its resting connections.
@@ -28,7 +30,6 @@ type conn struct {
 	net.Conn
 	br       *bufio.Reader
 	header   fasthttp.ResponseHeader // of the answer being read
-	out      []byte                  // request bytes
 	restedAt time.Time
 	deadline time.Time // as set on the socket
 }
@@ -37,8 +38,12 @@ type conn struct {
 // holds one, so it is small.
 const firstRead = 4 << 10
 
-// keepOut is the largest request buffer that a connection keeps.
+// keepOut is the largest request buffer that is kept for the next request.
 const keepOut = 64 << 10
+
+// outBuffers are for requests on their way. Connections hold none: most of them
+// wait or rest.
+var outBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func (h *host) take() *conn {
 	now := time.Now()
@@ -59,9 +64,6 @@ func (h *host) take() *conn {
 func (h *host) put(c *conn) {
 	c.restedAt = time.Now()
 	c.header.Reset()
-	if cap(c.out) > keepOut {
-		c.out = nil
-	}
 	h.mu.Lock()
 	if len(h.idle) < h.client.cfg.MaxIdle && !h.closed {
 		h.idle = append(h.idle, c)
@@ -135,14 +137,21 @@ func (c *conn) expire(at time.Time) error {
 // header; a larger one is not copied for it.
 const copyBelow = 16 << 10
 
-// send writes the header that stands in out, and the body.
-func (c *conn) send(body []byte) error {
-	if len(body) <= copyBelow {
-		c.out = append(c.out, body...)
-		_, err := c.Write(c.out)
+// send writes a request.
+func (c *conn) send(host, path string, req *provider.Request) error {
+	out := outBuffers.Get().(*[]byte)
+	defer func() {
+		if cap(*out) <= keepOut {
+			outBuffers.Put(out)
+		}
+	}()
+	*out = appendHeader((*out)[:0], host, path, req)
+	if len(req.Body) <= copyBelow {
+		*out = append(*out, req.Body...)
+		_, err := c.Write(*out)
 		return err
 	}
-	parts := net.Buffers{c.out, body}
+	parts := net.Buffers{*out, req.Body}
 	_, err := parts.WriteTo(c.Conn)
 	return err
 }

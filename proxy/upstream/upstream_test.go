@@ -328,22 +328,47 @@ func TestSilenceIsATimeoutWhereverItIs(t *testing.T) {
 }
 
 func TestSlowButSteadyBodyPassesTheIdleLimit(t *testing.T) {
-	r := serve(t, func(_, _ int, c net.Conn, _ *http.Request) bool {
-		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n")
-		tick := time.NewTicker(30 * time.Millisecond)
-		defer tick.Stop()
-		for range 12 {
-			<-tick.C
-			_, _ = io.WriteString(c, "x")
+	for name, tc := range map[string]struct{ head, byte, end string }{
+		"by length": {"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n", "x", ""},
+		"in chunks": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", "0\r\n\r\n"},
+	} {
+		for _, waiting := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, waited for %v", name, waiting), func(t *testing.T) {
+				t.Parallel()
+				r := serve(t, func(_, _ int, c net.Conn, _ *http.Request) bool {
+					_, _ = io.WriteString(c, tc.head)
+					tick := time.NewTicker(30 * time.Millisecond)
+					defer tick.Stop()
+					for range 12 {
+						<-tick.C
+						_, _ = io.WriteString(c, tc.byte)
+					}
+					_, _ = io.WriteString(c, tc.end)
+					return true
+				})
+				x, err := client(t, upstream.Config{}).Start(r.post("{}"), upstream.Options{FirstByte: 200 * time.Millisecond, Idle: 200 * time.Millisecond}, nil)
+				require.NoError(t, err)
+				var src io.Reader = x
+				if waiting {
+					src = awaited{x}
+				}
+				got, err := io.ReadAll(src)
+				require.NoError(t, err, "longer in all than between two bytes")
+				require.Len(t, got, 12)
+				x.Close()
+			})
 		}
-		return true
-	})
-	x, err := client(t, upstream.Config{}).Start(r.post("{}"), upstream.Options{FirstByte: 200 * time.Millisecond, Idle: 200 * time.Millisecond}, nil)
-	require.NoError(t, err)
-	got, err := x.ReadAll(nil, 100)
-	require.NoError(t, err, "longer in all than between two bytes")
-	require.Len(t, got, 12)
-	x.Close()
+	}
+}
+
+// awaited waits before each read.
+type awaited struct{ x *upstream.Exchange }
+
+func (a awaited) Read(p []byte) (int, error) {
+	if err := a.x.Await(); err != nil {
+		return 0, err
+	}
+	return a.x.Read(p)
 }
 
 func TestDeadlineOfOneExchangeIsNotTheNextOnes(t *testing.T) {
