@@ -1,6 +1,10 @@
 package file
 
-import "strings"
+import (
+	"strings"
+
+	"tollgate/config/model"
+)
 
 // callbackLists reads success_callback, failure_callback and callbacks, which
 // is both.
@@ -40,6 +44,7 @@ func (p *parser) callbackNames(s *section, v *value, name string) []string {
 			}
 			continue
 		case seen || cb == "prometheus":
+		case p.own[cb] != nil || cb == model.CallbackWebhook:
 		case contains(callbackNames, cb):
 			p.warn(v, path, "callback "+cb+": not available in this release; requests are not affected", "")
 		default:

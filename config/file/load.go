@@ -113,6 +113,8 @@ type parser struct {
 	// however often they are named.
 	callbacks map[string]bool
 	missing   map[string]bool
+	// own are the callbacks of callback_settings that run here, by name.
+	own map[string]*ownCallback
 }
 
 // tree parses the file and its includes and resolves references. An empty file

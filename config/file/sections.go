@@ -21,10 +21,12 @@ func (p *parser) sections(root *value) {
 			p.warn(f.key, f.name, "unknown section", suggestion(f.name, "", knownTop))
 		}
 	}
+	p.callbackSettings(root)
 	if s := p.section(root, "litellm_settings"); s != nil {
 		p.litellm(s)
 	}
 	p.topLevelParams(root)
+	p.joinCallbacks(root)
 	if s := p.section(root, "router_settings"); s != nil {
 		p.router(s)
 	}
@@ -313,6 +315,8 @@ func (p *parser) other(root *value) {
 		if p.out.Config.Other == nil {
 			p.out.Config.Other = map[string]json.RawMessage{}
 		}
-		p.out.Config.Other[f.name] = f.v.json()
+		if p.out.Config.Other[f.name] = f.v.json(); f.name == "callback_settings" {
+			p.otherCallbacks(f.v)
+		}
 	}
 }

@@ -18,7 +18,8 @@ type Config struct {
 	Tollgate    TollgateSettings           `json:"tollgate_settings"`
 	Environment map[string]string          `json:"environment_variables,omitempty"`
 	Credentials map[string]Params          `json:"credentials,omitempty"` // by credential_name
-	Other       map[string]json.RawMessage `json:"other,omitempty"`       // sections kept for later readers
+	Callbacks   []Callback                 `json:"callbacks,omitempty"`
+	Other       map[string]json.RawMessage `json:"other,omitempty"` // sections kept for later readers
 }
 
 // Params is a map of raw JSON values: LiteLLM's litellm_params and model_info
@@ -179,6 +180,41 @@ type OpenAIRow struct {
 	FlattenLists  bool              `json:"convert_content_list_to_string,omitempty"`
 	DropParams    []string          `json:"drop_params,omitempty"`
 }
+
+// Callback is one place that hears of finished calls.
+type Callback struct {
+	Name string `json:"name"`
+	Type string `json:"type"` // CallbackWebhook, CallbackFile
+	// Success and Failure say which calls it hears of.
+	Success bool `json:"success,omitempty"`
+	Failure bool `json:"failure,omitempty"`
+	// Content is false where prompts and answers must not be told.
+	Content bool `json:"content,omitempty"`
+	// HideCaller leaves out who called.
+	HideCaller bool `json:"hide_caller,omitempty"`
+	// Backfill begins with what the ledger has instead of the calls to come.
+	Backfill bool   `json:"backfill,omitempty"`
+	Region   string `json:"region,omitempty"` // where it is, for data_regions
+
+	Webhook      string            `json:"webhook,omitempty"` // address; sealed
+	Headers      map[string]string `json:"headers,omitempty"` // values sealed
+	LogFormat    string            `json:"log_format,omitempty"`
+	Gzip         bool              `json:"gzip,omitempty"`
+	AllowPrivate bool              `json:"allow_private,omitempty"`
+
+	BatchSize     int     `json:"batch_size,omitempty"`
+	FlushInterval float64 `json:"flush_interval,omitempty"` // seconds
+
+	Path        string `json:"path,omitempty"`
+	RotateBytes int64  `json:"rotate_bytes,omitempty"`
+	Keep        int    `json:"keep,omitempty"`
+}
+
+// The types of callbacks that run.
+const (
+	CallbackWebhook = "generic_api"
+	CallbackFile    = "jsonl_file"
+)
 
 // ConfigVersion is one config kept in the state. The newest active one is what
 // nodes run; the last 50 are kept for history and rollback.

@@ -32,6 +32,9 @@ func DeploymentEntity(id string) string { return "deployment/" + id }
 // CredentialEntity is what the secrets of a named credential are bound to.
 func CredentialEntity(name string) string { return "credential/" + name }
 
+// callbackEntity is what the secrets of a callback are bound to.
+func callbackEntity(name string) string { return "callback/" + name }
+
 // rowEntity is what the secrets of a declared provider are bound to.
 func rowEntity(name string) string { return "provider/" + name }
 
@@ -74,6 +77,18 @@ func (b *Box) SealConfig(cfg *model.Config, isSecret func(name string) bool) err
 				continue
 			}
 			if row.Headers[name], err = s.text(rowEntity(row.Name), name, v); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range cfg.Callbacks {
+		// An address of a webhook is often its own password, and so is any header.
+		cb := &cfg.Callbacks[i]
+		if cb.Webhook, err = s.text(callbackEntity(cb.Name), "webhook", cb.Webhook); err != nil {
+			return err
+		}
+		for name, v := range cb.Headers {
+			if cb.Headers[name], err = s.text(callbackEntity(cb.Name), name, v); err != nil {
 				return err
 			}
 		}
@@ -146,6 +161,16 @@ func (b *Box) OpenConfig(cfg *model.Config) (*model.Config, []error) {
 			row.Headers[name] = plain
 		}
 	}
+	c.Callbacks = make([]model.Callback, 0, len(cfg.Callbacks))
+	for i := range cfg.Callbacks {
+		cb, err := b.openCallback(cfg.Callbacks[i])
+		if note(err); err == nil {
+			c.Callbacks = append(c.Callbacks, cb)
+		}
+	}
+	if len(c.Callbacks) == 0 {
+		c.Callbacks = nil
+	}
 	if cfg.Other != nil {
 		c.Other = make(map[string]json.RawMessage, len(cfg.Other))
 		for name, raw := range cfg.Other {
@@ -156,6 +181,22 @@ func (b *Box) OpenConfig(cfg *model.Config) (*model.Config, []error) {
 		}
 	}
 	return &c, errs
+}
+
+// openCallback is a copy with the sealed values opened: without one of them it
+// could only send to the wrong place or be refused there.
+func (b *Box) openCallback(cb model.Callback) (model.Callback, error) {
+	var err error
+	if cb.Webhook, err = b.Open(callbackEntity(cb.Name), "webhook", cb.Webhook); err != nil {
+		return cb, fmt.Errorf("callback %s: %w", cb.Name, err)
+	}
+	cb.Headers = maps.Clone(cb.Headers)
+	for name, v := range cb.Headers {
+		if cb.Headers[name], err = b.Open(callbackEntity(cb.Name), name, v); err != nil {
+			return cb, fmt.Errorf("callback %s: %w", cb.Name, err)
+		}
+	}
+	return cb, nil
 }
 
 // SealDeployment seals in place the secrets of one deployment.

@@ -132,6 +132,9 @@ func (w *walk) place(ctx context.Context) error {
 			return fmt.Errorf("ask for the position: %w", err)
 		}
 		w.asked = true
+		if pos == 0 && w.cfg.FromNow {
+			pos = w.pos // it has taken nothing yet, and does not want what was before it
+		}
 		return w.move(pos)
 	}
 	if s := w.cursor.Seq(); s > w.pos { // its claim was taken
@@ -169,7 +172,8 @@ func (w *walk) move(pos uint64) error {
 	case pos > w.pos:
 		err = w.cursor.Advance(pos)
 	case pos < w.pos:
-		w.log.Warn("the sink has less than was delivered to it; it gets what is left again", "delivered", w.pos, "has", pos)
+		// Its last entries were not for it, or it has lost what it had.
+		w.log.Info("reader goes back to where its sink stands", "cursor", w.pos, "sink", pos)
 		err = w.cursor.Rewind(pos)
 	}
 	if err != nil {
