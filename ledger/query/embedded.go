@@ -118,9 +118,10 @@ func (q *Embedded) scan(ctx context.Context, f *Filter, before uint64, fn func(*
 func (f *Filter) matches(e *store.Entry, column UserColumn) bool {
 	is := func(want, have string) bool { return want == "" || want == have }
 	return is(f.Key, e.Key) && is(f.Team, e.Team) && is(f.Org, e.Organization) && is(f.EndUser, e.EndUser) &&
-		is(f.Provider, e.Provider) && is(f.Status, e.Status) &&
+		is(f.Provider, e.Provider) && is(f.Status, e.Status) && is(f.ErrorCode, e.ErrorCode) &&
 		(f.From.IsZero() || !e.Start.Before(f.From)) && (f.To.IsZero() || e.Start.Before(f.To)) &&
 		(f.User == "" || f.User == userOf(e, column)) &&
+		(f.MinSpend == nil || e.Cost.Total >= *f.MinSpend) && (f.MaxSpend == nil || e.Cost.Total <= *f.MaxSpend) &&
 		(f.Model == "" || f.Model == e.Model || f.Model == e.Group) &&
 		(f.Tag == "" || slices.Contains(e.Tags, f.Tag)) &&
 		(f.Session == "" || f.Session == e.Session || e.Session == "" && f.Session == uuid.UUID(e.CallID).String())

@@ -122,6 +122,13 @@ func (f *Filter) where() *where {
 	w.is("session_id", f.Session)
 	w.is("custom_llm_provider", f.Provider)
 	w.is("status", f.Status)
+	w.is("metadata->'error_information'->>'error_code'", f.ErrorCode)
+	if f.MinSpend != nil {
+		w.and("spend >= ?", f.MinSpend.USD())
+	}
+	if f.MaxSpend != nil {
+		w.and("spend <= ?", f.MaxSpend.USD())
+	}
 	if f.Model != "" {
 		w.and("(model = ? OR model_group = ?)", f.Model, f.Model)
 	}

@@ -50,6 +50,9 @@ type Filter struct {
 	Model     string // upstream model or model group
 	Provider  string
 	Status    string
+	ErrorCode string // HTTP status of a failure, "429"
+	MinSpend  *unit.Money
+	MaxSpend  *unit.Money
 	From, To  time.Time // the call's start: From <= start < To
 	Limit     int       // rows a page, default 100, at most 1000
 	Cursor    string    // Next of the page before

@@ -165,7 +165,7 @@ func TestWireFormsStayAsTheyAre(t *testing.T) {
 	for name, ask := range map[string]func(q query.Query) error{
 		"logs": func(q query.Query) error {
 			_, err := q.Logs(t.Context(), query.Filter{RequestID: "chatcmpl-000001", Key: "k0", User: "u", Team: "t", Org: "o", EndUser: "e",
-				Session: "s", Tag: "a", Model: "m", Provider: "p", Status: "success", From: day, To: day, Limit: 7, Cursor: "1", Skip: 2, Bodies: true})
+				Session: "s", Tag: "a", Model: "m", Provider: "p", Status: "success", ErrorCode: "429", From: day, To: day, Limit: 7, Cursor: "1", Skip: 2, Bodies: true})
 			return err
 		},
 		"count": func(q query.Query) error {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"tollgate/ledger/query"
@@ -57,8 +58,8 @@ func globalActivityModels(c *call) *refusal.Refusal {
 	f := query.ActivityFilter{From: from, To: to}
 	c.ownActivity(&f)
 	activity, err := c.a.Spend.Activity(c.reading(), f)
-	if err != nil {
-		return c.unread(err)
+	if r := c.unread(err); r != nil {
+		return r
 	}
 	type modelSums struct {
 		Model string `json:"model"`
@@ -156,15 +157,21 @@ func (c *call) needsSpend(*query.ActivityFilter) *refusal.Refusal {
 	return forbidden("Your role=%s may not read the spend of others.", c.p.Role)
 }
 
+// maxAggregatedDays is more than the books keep.
+const maxAggregatedDays = 4000
+
 // activity answers one page of daily figures with their breakdown.
 func (c *call) activity(entity query.Dimension, ids string, may func(*query.ActivityFilter) *refusal.Refusal) *refusal.Refusal {
 	from, to, wrong := c.days(true)
 	if wrong != nil {
 		return wrong
 	}
-	pg, r := c.page("page_size", 10, 1000)
-	if r != nil {
-		return r
+	pg := page{1, maxAggregatedDays}
+	if !strings.HasSuffix(c.path, "/aggregated") { // that form has no pages
+		var r *refusal.Refusal
+		if pg, r = c.page("page_size", 10, 1000); r != nil {
+			return r
+		}
 	}
 	f := query.ActivityFilter{From: from, To: to, Entity: entity, IDs: c.queries(ids), Model: c.query("model"),
 		Page: pg.number, PageSize: pg.size}
@@ -175,8 +182,8 @@ func (c *call) activity(entity query.Dimension, ids string, may func(*query.Acti
 		return r
 	}
 	out, err := c.a.Spend.Activity(c.reading(), f)
-	if err != nil {
-		return c.unread(err)
+	if r := c.unread(err); r != nil {
+		return r
 	}
 	for i := range out.Results {
 		c.nameParts(&out.Results[i].Breakdown, entity)

@@ -155,7 +155,8 @@ func (a *Admin) Methods(path string) []string {
 }
 
 // find looks a path up: exactly, else as one of the few routes that carry an
-// id between their first and last part. Those stand in the table with {}.
+// id between their first and last part, or at the end. Those stand in the table
+// with {}.
 func (a *Admin) find(path string) (methods map[string]handler, route, param string, ok bool) {
 	if m, ok := a.routes[path]; ok {
 		return m, path, "", true
@@ -169,6 +170,10 @@ func (a *Admin) find(path string) (methods map[string]handler, route, param stri
 		return nil, "", "", false
 	}
 	route = path[:first] + "/{}" + path[last:]
+	if m, ok := a.routes[route]; ok {
+		return m, route, path[first+1 : last], true
+	}
+	route = path[:last] + "/{}"
 	m, ok := a.routes[route]
-	return m, route, path[first+1 : last], ok
+	return m, route, path[last+1:], ok
 }

@@ -3,7 +3,9 @@ package admin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -79,8 +81,8 @@ func (c *call) sums(by query.Dimension, r query.Range) ([]query.Sum, *refusal.Re
 	for k := range c.s.KeysOfUser(r.User) {
 		part := query.Range{From: r.From, To: r.To, Key: k.Hash, Model: r.Model}
 		got, err := c.a.Spend.Sums(ctx, by, part)
-		if err != nil {
-			return nil, c.unread(err)
+		if r := c.unread(err); r != nil {
+			return nil, r
 		}
 		for _, s := range got {
 			have := all[s.ID]
@@ -104,13 +106,44 @@ func (c *call) sums(by query.Dimension, r query.Range) ([]query.Sum, *refusal.Re
 // so a read is bounded by what queries bound themselves.
 func (c *call) reading() context.Context { return c.ctx }
 
-// unread is the refusal of a question that the books did not answer.
+// unread is the refusal of a question that the books did not answer. An answer
+// that lacks something is given, with a header that says what.
 func (c *call) unread(err error) *refusal.Refusal {
-	if err == nil {
+	var partial *query.PartialError
+	switch {
+	case err == nil:
 		return nil
+	case errors.As(err, &partial):
+		c.lacks(partial)
+		return nil
+	case errors.Is(err, query.ErrCursor):
+		return refusal.New(400, "bad_request", "cursor", "This cursor is not one of ours; begin with the first page.")
+	case errors.Is(err, query.ErrTooMany), errors.Is(err, query.ErrNotKept):
+		return refusal.New(400, "bad_request", refusal.None, err.Error())
 	}
 	c.a.Logger.Warn("spend not readable", "path", c.path, "error", err)
 	return refusal.Unavailable("spend_unavailable", "The spend records could not be read; try again.", time.Second)
+}
+
+// lacks marks an answer that lacks something: X-Spend-Without names the nodes
+// whose calls are missing, X-Spend-From-Copy those that another node answered
+// for, X-Spend-Source says that the ledgers answered in the database's place.
+func (c *call) lacks(p *query.PartialError) {
+	h := &c.ctx.Response.Header
+	add := func(header string, names []string) {
+		if have := string(h.Peek(header)); have != "" {
+			names = append(strings.Split(have, ","), names...)
+		}
+		if len(names) > 0 {
+			h.Set(header, strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ","))
+		}
+	}
+	add("X-Spend-Without", p.Missing)
+	add("X-Spend-From-Copy", p.Copies)
+	if p.Instead {
+		h.Set("X-Spend-Source", "ledger")
+	}
+	c.a.Logger.Debug("spend answered in part", "path", c.path, "error", p)
 }
 
 // days reads start_date and end_date. Both or neither must be there; required

@@ -19,23 +19,11 @@ func spendLogs(c *call) *refusal.Refusal {
 	if wrong != nil {
 		return wrong
 	}
-	f := query.Filter{RequestID: c.query("request_id"), User: c.query("user_id"), Team: c.query("team_id"), EndUser: c.query("end_user"),
-		Session: c.query("session_id"), Tag: c.query("tag"), Model: c.query("model"), Status: c.query("status"),
-		From: from, To: to, Limit: c.limit(100), Cursor: c.query("cursor"), Bodies: c.query("request_id") != ""}
-	if key := c.query("api_key"); key != "" {
-		f.Key = c.keyOf(key)
-	}
-	if !c.seesSpend() {
-		if c.owner() != "" {
-			f.User = c.owner()
-		} else {
-			f.Key = c.p.KeyHash()
-		}
-	}
+	f := c.logFilter(from, to)
 	if !from.IsZero() && f.RequestID == "" && c.queryBool("summarize", true) {
 		days, err := c.a.Spend.Days(c.reading(), f)
-		if err != nil {
-			return c.unread(err)
+		if r := c.unread(err); r != nil {
+			return r
 		}
 		rows := make([]map[string]any, len(days))
 		for i, d := range days {
@@ -44,8 +32,8 @@ func spendLogs(c *call) *refusal.Refusal {
 		return c.ok(rows)
 	}
 	page, err := c.a.Spend.Logs(c.reading(), f)
-	if err != nil {
-		return c.unread(err)
+	if r := c.unread(err); r != nil {
+		return r
 	}
 	if page.Next != "" {
 		c.ctx.Response.Header.Set("X-Next-Cursor", page.Next)
@@ -54,6 +42,25 @@ func spendLogs(c *call) *refusal.Refusal {
 		page.Rows = []query.Row{}
 	}
 	return c.ok(page.Rows)
+}
+
+// logFilter reads what chooses rows, narrowed to what the caller may see.
+func (c *call) logFilter(from, to time.Time) query.Filter {
+	f := query.Filter{RequestID: c.query("request_id"), User: c.query("user_id"), Team: c.query("team_id"), Org: c.query("organization_id"),
+		EndUser: c.query("end_user"), Session: c.query("session_id"), Tag: c.query("tag"), Model: c.query("model"),
+		Provider: c.query("custom_llm_provider"), Status: c.query("status"),
+		From: from, To: to, Limit: c.limit(100), Cursor: c.query("cursor"), Bodies: c.query("request_id") != ""}
+	if key := c.query("api_key"); key != "" {
+		f.Key = c.keyOf(key)
+	}
+	switch {
+	case c.seesSpend():
+	case c.owner() != "":
+		f.User = c.owner()
+	default:
+		f.Key = c.p.KeyHash()
+	}
+	return f
 }
 
 // keyOf is how the books name a key: by its hash, the master key by a word.
@@ -95,8 +102,8 @@ func globalSpend(c *call) *refusal.Refusal {
 		spent = c.shownSpent(proxyScope, start)
 	} else {
 		total, err := c.a.Spend.Total(c.reading(), c.own(query.Range{}))
-		if err != nil {
-			return c.unread(err)
+		if r := c.unread(err); r != nil {
+			return r
 		}
 		spent = total.Spend
 	}
@@ -166,7 +173,15 @@ func globalSpendModels(c *call) *refusal.Refusal {
 }
 
 func globalSpendProviders(c *call) *refusal.Refusal {
-	sums, refused := c.sums(query.ByProvider, c.last30())
+	from, to, wrong := c.days(false)
+	if wrong != nil {
+		return wrong
+	}
+	span := c.last30()
+	if !from.IsZero() {
+		span.From, span.To = from, to
+	}
+	sums, refused := c.sums(query.ByProvider, span)
 	if refused != nil {
 		return refused
 	}
@@ -188,12 +203,12 @@ func globalSpendTeams(c *call) *refusal.Refusal {
 	}
 	r := c.last30()
 	activity, err := c.a.Spend.Activity(c.reading(), query.ActivityFilter{From: r.From, To: r.To, Entity: query.ByTeam})
-	if err != nil {
-		return c.unread(err)
+	if r := c.unread(err); r != nil {
+		return r
 	}
 	totals, err := c.a.Spend.Sums(c.reading(), query.ByTeam, r)
-	if err != nil {
-		return c.unread(err)
+	if r := c.unread(err); r != nil {
+		return r
 	}
 	name := func(id string) string {
 		if t, ok := c.s.Teams.Get(id); ok && t.Alias != "" {

@@ -114,6 +114,7 @@ func (s suite) pages(t *testing.T) {
 }
 
 func (s suite) filters(t *testing.T) {
+	nothing, little := unit.Money(0), unit.Money(1)
 	for name, c := range map[string]struct {
 		f    query.Filter
 		want func(*store.Entry) bool
@@ -127,6 +128,9 @@ func (s suite) filters(t *testing.T) {
 		"tag":      {query.Filter{Tag: "odd"}, func(e *store.Entry) bool { return slices.Contains(e.Tags, "odd") }},
 		"model":    {query.Filter{Model: "large"}, func(e *store.Entry) bool { return e.Group == "large" }},
 		"status":   {query.Filter{Status: store.Failure}, func(e *store.Entry) bool { return e.Status == store.Failure }},
+		"spend":    {query.Filter{MinSpend: &little}, func(e *store.Entry) bool { return e.Cost.Total > 0 }},
+		"free":     {query.Filter{MaxSpend: &nothing}, func(e *store.Entry) bool { return e.Cost.Total == 0 }},
+		"code":     {query.Filter{ErrorCode: "429"}, func(e *store.Entry) bool { return e.ErrorCode == "429" }},
 		"from": {query.Filter{From: Day.Add(50 * time.Hour)}, func(e *store.Entry) bool {
 			return !e.Start.Before(Day.Add(50 * time.Hour))
 		}},
