@@ -25,7 +25,8 @@ type result struct {
 	Elapsed  time.Duration
 	Latency  []time.Duration // sorted; of whole answers, or of single chunks
 	Chunks   int
-	Ended    int // streams that came to their [DONE]
+	Ended    int    // streams that came to their [DONE]
+	First    string // what the first failure was
 }
 
 func (r *result) percentile(p float64) time.Duration {

@@ -5,6 +5,7 @@
 //	go run ./bench                  everything, about two minutes
 //	go run ./bench -only chat       one part: chat, stream, latency, chunks, memory, keys
 //	go run ./bench -only chat -profile cpu.out   with a CPU profile of the node
+//	go run ./bench -only region -keys 100000     three nodes, 100,000 keys used once a minute, beside nginx
 package main
 
 import (
@@ -22,6 +23,9 @@ type options struct {
 	passes  int
 	clients int
 	rate    float64
+	keys    int
+	minutes int
+	minute  time.Duration
 	only    string
 	profile string
 	sync    string
@@ -37,6 +41,9 @@ func main() {
 		case "forward":
 			serveForwarder(os.Args[2], os.Args[3])
 			return
+		case "spread":
+			runSpreadChild(os.Args[2:])
+			return
 		case "load":
 			runLoadChild(os.Args[2:])
 			return
@@ -47,7 +54,10 @@ func main() {
 	flag.IntVar(&o.passes, "passes", 3, "passes per target, in shuffled order")
 	flag.IntVar(&o.clients, "clients", 16, "connections at once")
 	flag.Float64Var(&o.rate, "rate", 0, "calls a second in chat and stream; 0: as many as are answered")
-	flag.StringVar(&o.only, "only", "", "one part: chat, stream, latency, chunks, memory, keys")
+	flag.IntVar(&o.keys, "keys", 0, "region: how many keys are used once a minute each; 0 leaves it out")
+	flag.IntVar(&o.minutes, "minutes", 2, "region: how many minutes")
+	flag.DurationVar(&o.minute, "minute", time.Minute, "region: how long a minute is, for trials")
+	flag.StringVar(&o.only, "only", "", "one part: chat, stream, latency, chunks, memory, keys, region")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the node under the part's load to this file")
 	flag.StringVar(&o.sync, "sync", "process", "ledger.sync of the node: process or always")
 	flag.StringVar(&o.binary, "binary", "bin/tollgate", "the node's program")
@@ -73,7 +83,7 @@ func run(o options) error {
 		run  func(*stage, options) error
 	}{
 		{"memory", measureMemory}, {"chat", measureChat}, {"stream", measureStream},
-		{"latency", measureLatency}, {"chunks", measureChunks}, {"keys", measureKeys},
+		{"latency", measureLatency}, {"chunks", measureChunks}, {"keys", measureKeys}, {"region", measureRegion},
 	}
 	for _, p := range parts {
 		if o.only != "" && o.only != p.name {
