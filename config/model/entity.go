@@ -91,6 +91,7 @@ type Key struct {
 	AllowedRoutes  []string               `json:"allowed_routes,omitempty"`
 	DataRegions    []string               `json:"data_regions,omitempty"`
 	HomeRegion     string                 `json:"home_region,omitempty"`
+	HomeMoves      uint32                 `json:"home_moves,omitempty"` // how often it has been another before
 	Expires        *time.Time             `json:"expires,omitempty"`
 	Blocked        bool                   `json:"blocked,omitempty"`
 	TempBudget     *TempBudget            `json:"temp_budget,omitempty"`

@@ -121,7 +121,7 @@ func (r *Reservation) takeRates(ctx context.Context, rates []RateCharge) error {
 			// whole limit is free instead, and settles to what was really used.
 			units = min(units, c.Limit)
 		}
-		r.holds = append(r.holds, rate.Hold{ID: c.LimitID, Kind: c.Kind, Limit: c.Limit, Home: c.Home, Units: units})
+		r.holds = append(r.holds, rate.Hold{ID: c.LimitID, Kind: c.Kind, Limit: c.Limit, Home: c.Home, Moves: c.Moves, Units: units})
 		r.scopes = append(r.scopes, c.Scope)
 	}
 	short, ok := r.a.rates.TakeCtx(ctx, r.holds)

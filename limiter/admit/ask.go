@@ -34,6 +34,7 @@ type RateCharge struct {
 	Limit   int64
 	Units   int64  // 1 for requests and parallel; reserved tokens for tokens
 	Home    string // the region whose nodes grant of the limit; "": any
+	Moves   uint32 // how often Home has been another before
 }
 
 // BudgetCharge is one budget that a request passes.

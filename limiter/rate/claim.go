@@ -11,12 +11,14 @@ type claim struct {
 	id   uint64
 	kind Kind
 	home string
+	// moves is how often home has been another before.
+	moves uint32
 }
 
 // assume makes this node the one that grants of a limit that is its own by the
 // outlook, if it is certain that no other grants of it or has lately.
-func (l *Limiter) assume(s *stripe, o *outlook, id uint64, home string, kind Kind, t instant) bool {
-	ring, d := s.dutyOf(id)
+func (l *Limiter) assume(s *stripe, o *outlook, c claim, t instant) bool {
+	ring, d := s.dutyOf(c.id)
 	if ring != nil && (d.role == granting || d.role == handed) && !o.doubts(d.epoch, t.elapsed) {
 		// Whoever owned it meanwhile would have had to take it from here.
 		d.role, d.epoch, d.seen = granting, o.epoch, t.at
@@ -30,11 +32,12 @@ func (l *Limiter) assume(s *stripe, o *outlook, id uint64, home string, kind Kin
 		return false // it can be anywhere by now
 	}
 	// Who knows of somebody who has had it must ask even if by all this node has
-	// seen the limit was its own throughout: others have seen more.
-	if !l.certain(o, id, home, t.elapsed, ring != nil) {
+	// seen the limit was its own throughout: others have seen more. So must who
+	// owns it because its home is another now: nothing else tells since when.
+	if c.moves > 0 || !l.certain(o, c.id, c.home, t.elapsed, ring != nil) {
 		return false
 	}
-	l.establish(s, o, claim{id, kind, home}, nil, t)
+	l.establish(s, o, c, nil, t)
 	return true
 }
 
@@ -48,10 +51,12 @@ func (l *Limiter) certain(o *outlook, id uint64, home string, now time.Duration,
 	if alone {
 		return true
 	}
-	if o.doubt >= 0 && now < o.doubt+memory {
+	// What this node holds beside a ring is a copy, or what it had before it gave
+	// the ring away: somebody else has the ring, or has had it since.
+	if touched || o.doubt >= 0 && now < o.doubt+memory {
 		return false
 	}
-	mine := now >= memory && !touched
+	mine := now >= memory
 	for _, p := range o.past {
 		if now >= p.until+memory {
 			continue
@@ -115,6 +120,8 @@ func (f *finals) note(at uint16, x final) {
 // own claims the limits of this node's own asks and has those who wait try anew.
 func (l *Limiter) own(ctx context.Context, o *outlook, items []askItem, t instant) {
 	var claims []claim
+	var idle []uint64
+	var mine []askItem
 	away := map[uint16][]askItem{}
 	for _, it := range items {
 		s := l.of(it.id)
@@ -123,8 +130,12 @@ func (l *Limiter) own(ctx context.Context, o *outlook, items []askItem, t instan
 		if d != nil && d.away() && d.epoch == o.epoch {
 			// Also if this node has not heard yet that the other is there.
 			away[d.to] = append(away[d.to], it)
+		} else if d != nil && it.kind == Parallel && d.role == granting && d.epoch == o.epoch {
+			idle = append(idle, it.id)
+		} else if d != nil && d.role == granting && d.epoch == o.epoch {
+			mine = append(mine, it)
 		} else {
-			claims = append(claims, claim{it.id, it.kind, it.home})
+			claims = append(claims, it.claim())
 		}
 		s.mu.Unlock()
 	}
@@ -144,7 +155,12 @@ func (l *Limiter) own(ctx context.Context, o *outlook, items []askItem, t instan
 		}
 		l.give(items)
 	}
+	if len(mine) > 0 && o.self >= 0 { // what was left over from when another granted
+		m := askMessage{mode: direct, digest: o.digest, origin: o.src.Self, inc: o.nodes[o.self].inc, items: mine}
+		l.take(o, mine, l.grantAll(ctx, o, &m, nil), t)
+	}
 	l.gather(ctx, o, claims, nil)
+	l.recall(ctx, idle, o.me, askWithin)
 	for i := range items {
 		it := &items[i]
 		s := l.of(it.id)
@@ -163,6 +179,10 @@ func (l *Limiter) own(ctx context.Context, o *outlook, items []askItem, t instan
 			r.debt = 0
 		}
 		if _, d := s.dutyOf(it.id); d != nil && d.role == granting && d.epoch == o.epoch {
+			if it.kind == Parallel { // who is short again now is short
+				now := stampAt(l.elapsed())
+				r.noUntil, r.noUnits = now.plus(refusalLife), uint32(min(max(1, it.least), full))
+			}
 			s.retry(it.id)
 		}
 		s.mu.Unlock()
@@ -201,12 +221,16 @@ func (l *Limiter) gather(ctx context.Context, o *outlook, claims []claim, lost *
 	for i, c := range open {
 		s := l.of(c.id)
 		s.mu.Lock()
+		home := l.homeNumber(c.home)
+		l.current(s, c.id, &home, &c.moves)
+		c.home = l.homeName(home)
 		if winner := s.claims[c.id]; winner == o.me {
 			l.establish(s, now, c, known[i], t)
 			l.settleClaim(s, now, c, lost)
 		} else {
 			_, d := s.makeDuty(c.id, t.slot)
-			d.role, d.to, d.epoch, d.seen, d.home, d.kind = moved, winner, now.epoch, t.at, l.homeNumber(c.home), c.kind
+			d.role, d.to, d.epoch, d.seen, d.home, d.kind = moved, winner, now.epoch, t.at, home, c.kind
+			d.moves = c.moves
 		}
 		delete(s.claims, c.id)
 		s.mu.Unlock()
@@ -366,7 +390,7 @@ func (l *Limiter) establish(s *stripe, o *outlook, c claim, known []knowledge, t
 		}
 	}
 	ring, d := s.makeDuty(c.id, t.slot)
-	*d = duty{epoch: o.epoch, seen: t.at, home: l.homeNumber(c.home), kind: c.kind, role: granting,
+	*d = duty{epoch: o.epoch, seen: t.at, home: l.homeNumber(c.home), moves: c.moves, kind: c.kind, role: granting,
 		live: d.live, active: d.active, phase: d.phase}
 	l.restore(s, o, ring, d, known, t)
 }
@@ -410,6 +434,9 @@ func (l *Limiter) leases(s *stripe, ring *ring, known []knowledge, me uint16, t 
 	}
 	for at := range *l.lines.Load() {
 		delete(s.entries, entryKey{ring.id, uint16(at)})
+	}
+	if r := s.record(ring.id); r != nil {
+		r.pool[0] = credit{ends: t.at} // from now on it takes from the ring
 	}
 	for at, x := range best {
 		if x.units == 0 || x.age >= leaseLife {

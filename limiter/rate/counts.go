@@ -158,7 +158,8 @@ func (l *Limiter) copyCounts(o *outlook, c *counted, from uint16, inc uint32, se
 	slot, source := slotAt(clock), l.number(c.ring.source)
 	if ring == nil || d.source != source || d.inc != c.ring.inc {
 		ring, d = s.makeDuty(c.id, slot)
-		*d = duty{source: source, inc: c.ring.inc, shift: clock - t.elapsed, live: d.live, role: d.role, epoch: d.epoch, to: d.to}
+		*d = duty{source: source, inc: c.ring.inc, shift: clock - t.elapsed, live: d.live, role: d.role, epoch: d.epoch, to: d.to,
+			home: d.home, moves: d.moves}
 		*ring = ring0(c.id, slot)
 	}
 	if d.from != from || d.fromInc != inc {
@@ -170,7 +171,9 @@ func (l *Limiter) copyCounts(o *outlook, c *counted, from uint16, inc uint32, se
 	if !d.away() || d.epoch != o.epoch || d.to != from {
 		d.role, d.epoch = copied, noSlot
 	}
-	d.kind, d.home = Requests, l.homeNumber(c.home)
+	if d.kind = Requests; d.moves == 0 {
+		d.home = l.homeNumber(c.home)
+	}
 	d.from, d.fromInc, d.seq, d.seen = from, inc, seq, t.at
 	d.shift = max(d.shift, clock-t.elapsed) // the message with the least delay is right
 	ring.advance(slot)

@@ -39,6 +39,9 @@ func Sizes() (owned, used uintptr) {
 	return unsafe.Sizeof(ring{}) + unsafe.Sizeof(duty{}), unsafe.Sizeof(record{})
 }
 
+// IsPing tells whether a message only asks whether a node is there.
+func IsPing(raw []byte) bool { return op(raw[1]) == opPing }
+
 // Via names where the units of a hold came from.
 func Via(h *Hold) string {
 	return [...]string{"ring", "credit", "share", "lone"}[h.via]

@@ -35,6 +35,7 @@ func (l *Limiter) concede(o *outlook, c claim, taker uint16, t instant) (known [
 			s.claims[c.id] = taker
 		}
 	}
+	l.heard(s, c)
 	if r := s.record(c.id); r != nil {
 		if k, ok := l.tellRecord(r, o, t); ok {
 			known = append(known, k)
@@ -60,6 +61,7 @@ func (l *Limiter) concede(o *outlook, c claim, taker uint16, t instant) (known [
 		// By this node's outlook it could begin to grant itself.
 		_, d = s.makeDuty(c.id, t.slot)
 		d.role, d.to, d.epoch, d.seen, d.source, d.kind, d.home = moved, taker, o.epoch, t.at, o.me, c.kind, l.homeNumber(c.home)
+		d.moves = c.moves
 	}
 	return known
 }
@@ -126,7 +128,7 @@ func (l *Limiter) pick(s *stripe, o *outlook, to map[uint16][]pushed) {
 		default:
 			continue
 		}
-		to[n.at] = append(to[n.at], pushed{claim{ring.id, d.kind, l.homeName(d.home)}, l.tell(s, o, ring, d, t)})
+		to[n.at] = append(to[n.at], pushed{claim{ring.id, d.kind, l.homeName(d.home), d.moves}, l.tell(s, o, ring, d, t)})
 		if d.role == granting || d.role == handed {
 			d.role, d.to, d.epoch = leaving, n.at, o.epoch
 		} else {
@@ -185,6 +187,7 @@ func encodePush(last bool, digest uint64, inc uint32, rings []pushed) []byte {
 		e.claim(&rings[i].claim)
 		e.knowledge(&rings[i].known)
 	}
+	e.moves(len(rings), func(i int) uint32 { return rings[i].moves })
 	return e.finish(opPush)
 }
 
@@ -195,6 +198,7 @@ func (l *Limiter) servePush(ctx context.Context, from string, d *decoder) ([]byt
 	for i := range rings {
 		rings[i] = pushed{d.claim(), d.knowledge()}
 	}
+	d.moves(len(rings), func(i int, v uint32) { rings[i].moves = v })
 	if d.err != nil {
 		return nil, fmt.Errorf("read rings handed over: %w", d.err)
 	}
@@ -245,6 +249,10 @@ func (l *Limiter) accept(from string, o *outlook, p *pushed, t instant) (owner i
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := []knowledge{p.known}
+	l.heard(s, p.claim)
+	home := l.homeNumber(p.home)
+	l.current(s, p.id, &home, &p.moves)
+	p.home = l.homeName(home)
 	ring, d := s.dutyOf(p.id)
 	if d != nil && (d.kind == Parallel) != (p.kind == Parallel) {
 		return -1
@@ -278,7 +286,7 @@ func (l *Limiter) accept(from string, o *outlook, p *pushed, t instant) (owner i
 		epoch = d.epoch
 	}
 	ring, d = s.makeDuty(p.id, t.slot)
-	*d = duty{role: to, to: taker, epoch: epoch, seen: t.at, kind: p.kind, home: l.homeNumber(p.home),
+	*d = duty{role: to, to: taker, epoch: epoch, seen: t.at, kind: p.kind, home: home, moves: p.moves,
 		live: d.live, active: d.active, phase: d.phase}
 	l.restore(s, o, ring, d, known, t)
 	owner, _ = o.owner(p.id, p.home)

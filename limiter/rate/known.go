@@ -178,6 +178,11 @@ func (l *Limiter) tell(s *stripe, o *outlook, ring *ring, d *duty, t instant) kn
 				k.leases = append(k.leases, lease{ln.node, e.inc, e.seq, e.granted, max(0, t.at.after(e.at))})
 			}
 		}
+		if r := s.record(ring.id); r != nil && o.self >= 0 { // its own stand in no lease
+			if own := r.held - o.shares.mine(r.limit); own > 0 {
+				k.leases = append(k.leases, lease{o.src.Self, o.nodes[o.self].inc, l.seq.Add(1), uint32(min(own, full)), 0})
+			}
+		}
 		return k
 	}
 	// A copy's clock may have been set back behind what it has heard.
@@ -204,7 +209,8 @@ func (l *Limiter) tellRecord(r *record, o *outlook, t instant) (knowledge, bool)
 		if units <= 0 || o.self < 0 {
 			return k, false
 		}
-		k.leases = []lease{{o.src.Self, o.nodes[o.self].inc, 0, uint32(min(units, full)), 0}}
+		// Numbered like an ask: what this node has said before is out of date.
+		k.leases = []lease{{o.src.Self, o.nodes[o.self].inc, l.seq.Add(1), uint32(min(units, full)), 0}}
 		return k, true
 	}
 	for _, g := range r.grant {
@@ -265,7 +271,7 @@ func (e *encoder) claim(c *claim) {
 }
 
 func (d *decoder) claim() claim {
-	c := claim{d.id(), Kind(d.byte()), d.name()}
+	c := claim{id: d.id(), kind: Kind(d.byte()), home: d.name()}
 	if d.err == nil && (c.kind < Requests || c.kind > Parallel) {
 		d.fail(fmt.Errorf("limit of unknown kind %d", c.kind))
 	}
@@ -278,6 +284,7 @@ func encodeGather(claims []claim) []byte {
 	for i := range claims {
 		e.claim(&claims[i])
 	}
+	e.moves(len(claims), func(i int) uint32 { return claims[i].moves })
 	return e.finish(opGather)
 }
 
@@ -286,6 +293,7 @@ func decodeGather(d *decoder) ([]claim, error) {
 	for i := range claims {
 		claims[i] = d.claim()
 	}
+	d.moves(len(claims), func(i int, v uint32) { claims[i].moves = v })
 	if d.err != nil {
 		return nil, fmt.Errorf("read claims of limits: %w", d.err)
 	}

@@ -122,6 +122,7 @@ func (l *Limiter) flush(ctx context.Context, ln *line, ids []uint64) {
 		s.mu.Lock()
 		if r := s.record(id); r != nil && r.queued {
 			r.queued = false
+			l.current(s, id, &r.home, &r.moves)
 			home := l.homeName(r.home)
 			if l.resolve(r, o, home); r.owner != ln.at {
 				l.enqueue(s, r)
@@ -148,7 +149,7 @@ func (l *Limiter) item(s *stripe, o *outlook, r *record, home string, t instant)
 	if r.flight != 0 {
 		return askItem{}, false
 	}
-	it := askItem{id: r.id, kind: r.kind, home: home, limit: r.limit, seq: l.seq.Add(1)}
+	it := askItem{id: r.id, kind: r.kind, home: home, limit: r.limit, moves: r.moves, seq: l.seq.Add(1)}
 	it.need, it.least = s.need(r.id, true)
 	it.want = it.need
 	if r.kind == Parallel {
@@ -159,6 +160,7 @@ func (l *Limiter) item(s *stripe, o *outlook, r *record, home string, t instant)
 		it.hold = hold
 		// What it gives up it must not use while the answer is under way.
 		r.pool[0].units = uint32(min(hold, full))
+		r.peak = uint32(min(max(0, r.held), full))
 		if it.need > 0 {
 			it.want += r.expected(t.at, ahead)
 		}
@@ -257,6 +259,11 @@ func (l *Limiter) turn(ctx context.Context, o *outlook, ln *line, items []askIte
 
 // ask is one call and its answer.
 func (l *Limiter) ask(ctx context.Context, ln *line, m *askMessage, within time.Duration) (*askReply, error) {
+	// A new start counts its asks from one again: the owner must not take them for
+	// old ones.
+	if o := l.seen.Load(); m.origin == "" && o.self >= 0 {
+		m.inc = o.nodes[o.self].inc
+	}
 	raw, err := l.call(ctx, ln, m.encode(), within)
 	if err != nil {
 		return nil, err
@@ -327,6 +334,10 @@ func (l *Limiter) receive(s *stripe, r *record, it *askItem, a *answer, sent, t 
 	r.left = uint32(min(max(0, a.left), full))
 	r.reset = t.at.plus(min(a.reset, memory))
 	l.stats.granted.Add(int64(a.granted))
+	if _, d := s.dutyOf(r.id); r.kind == Parallel && d != nil && d.role == granting {
+		s.retry(r.id) // by now this node grants itself
+		return
+	}
 	if r.kind == Parallel {
 		r.pool[0] = credit{units: a.granted, ends: sent.at.plus(leaseLife)}
 	} else {

@@ -12,7 +12,6 @@ type Query struct {
 	ID    uint64
 	Kind  Kind
 	Limit int64
-	Home  string
 }
 
 // Standing is how a limit stands in the whole cluster.

@@ -39,10 +39,14 @@ func (l *Limiter) tryParallel(s *stripe, o *outlook, h *Hold, t instant, take, l
 			free = mine + max(0, most-ring.sum) - r.held
 		}
 		if room > free {
+			if !last && (r.noUntil.after(t.at) <= 0 || room < int64(r.noUnits)) && l.lent(s, h.ID, o.me, o.me) {
+				return Short{Left: max(0, free), RetryAfter: time.Millisecond}, wanting
+			}
 			return Short{Left: max(0, free), RetryAfter: parallelRetry}, refused
 		}
 	} else {
 		l.resolve(r, o, h.Home)
+		r.moves = h.Moves
 		if free = r.spare(t.at, mine); room > free || len(s.queues[h.ID]) > 0 {
 			if r.noUntil.after(t.at) > 0 && room >= int64(r.noUnits) {
 				return Short{Left: max(0, free), RetryAfter: parallelRetry}, refused
@@ -99,23 +103,27 @@ func (l *Limiter) lapse(s *stripe, ring *ring, now stamp) {
 }
 
 // renewal is what a node tells the owner about its parallel slots: how many it
-// keeps at most from now on.
+// keeps at most from now on. It keeps as many as were in use at once since the
+// last time; whoever is short meanwhile has the owner call the idle ones back.
 func (l *Limiter) renewal(r *record, mine int64, t instant) (hold int64, due bool) {
 	beyond := max(0, r.held-mine)
 	lease := r.lease(t.at)
-	keep := beyond + r.expected(t.at, ahead)
-	hold = max(beyond, min(lease, keep))
-	switch {
-	case lease == 0 && beyond == 0:
+	if lease == 0 && beyond == 0 {
 		return 0, false
-	case lease > hold: // spare slots are wanted elsewhere
-		return hold, true
 	}
-	return hold, t.at.after(r.sent) >= leaseRenew
+	keep := max(beyond, int64(r.peak)-mine)
+	if keep <= 0 && t.at.after(r.used) < warm && l.line(r.owner).trip() >= far {
+		keep = 1
+	}
+	return max(beyond, min(lease, keep)), t.at.after(r.sent) >= leaseRenew
 }
 
-// grantParallel gives a node slots; what it holds in all is the answer.
-func (l *Limiter) grantParallel(s *stripe, o *outlook, ring *ring, d *duty, it *askItem, k entryKey, e entry, t instant) (entry, answer) {
+// grantParallel gives a node slots; what it holds in all is the answer. It is
+// false when others may have slots that they do not use.
+func (l *Limiter) grantParallel(s *stripe, o *outlook, ring *ring, d *duty, it *askItem, k entryKey, e entry, t instant) (entry, answer, bool) {
+	if k.node == o.me { // it takes its own from the ring
+		return entry{}, answer{}, true
+	}
 	most := max(0, o.scaled(it.limit, it.home)-o.shares.kept(it.limit))
 	own := int64(0)
 	if r := s.record(it.id); r != nil {
@@ -133,6 +141,13 @@ func (l *Limiter) grantParallel(s *stripe, o *outlook, ring *ring, d *duty, it *
 	}
 	free = max(0, free)
 	more := min(l.portion(d, free, it), full/4)
+	if more < it.need && d.recalled.after(t.at) <= 0 && l.lent(s, it.id, k.node, o.me) {
+		if hold := uint32(min(it.hold, full)); hold < e.granted { // it is given up all the same
+			ring.sum -= int64(e.granted - hold)
+			e.granted = hold
+		}
+		return e, answer{}, false
+	}
 	ring.sum += it.hold + more - int64(e.granted)
 	ring.last = t.slot
 	e.granted = uint32(min(it.hold+more, full))
@@ -140,5 +155,5 @@ func (l *Limiter) grantParallel(s *stripe, o *outlook, ring *ring, d *duty, it *
 	if more < it.need {
 		a.flags |= flagExhausted
 	}
-	return e, a
+	return e, a, true
 }

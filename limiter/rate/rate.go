@@ -90,6 +90,7 @@ type cluster struct {
 	numbering sync.Mutex // guards numbers and the growth of lines
 	numbers   map[string]uint16
 
+	moving atomic.Bool              // some limit has been at home elsewhere before
 	astray atomic.Bool              // rings have come that others own
 	homing atomic.Pointer[[]string] // regions by number
 	finals finals
@@ -127,6 +128,9 @@ type Hold struct {
 	Limit int64
 	// Home is the region whose nodes own the limit; "": any.
 	Home string
+	// Moves is how often Home has been another before. Of two homes the one with
+	// more moves is the later.
+	Moves uint32
 	// Units asked for, and later the units held. 0 counts nothing but still
 	// needs room for one: that is how count-after token limits are checked.
 	Units int64

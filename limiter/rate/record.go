@@ -59,6 +59,7 @@ type record struct {
 	owner   uint16 // numbers of nodes
 	backup  uint16
 	home    uint16
+	moves   uint32 // of home
 	kind    Kind
 	queued  bool  // for an ask
 	live    bool  // in the stripe's list of records with something to do
@@ -108,9 +109,12 @@ type duty struct {
 	fromInc uint32
 	to      uint16 // moved to
 	home    uint16
+	moves   uint32 // of home
 	role    role
 	kind    Kind
 	live    bool
+	// recalled is until when idle parallel slots need not be called back again.
+	recalled stamp
 }
 
 // clock is the ring's own time. A ring that is handed over goes on by the clock

@@ -19,7 +19,7 @@ const (
 // stats count what happens between nodes.
 type stats struct {
 	asks, items, granted, exhausted, waited, lost, degraded atomic.Int64
-	takeovers, relayed, gathers, handed, malformed          atomic.Int64
+	takeovers, relayed, gathers, handed, malformed, recalls atomic.Int64
 }
 
 // Stats is what has happened between this node and the others since its start.
@@ -36,6 +36,7 @@ type Stats struct {
 	Gathers   int64 // rounds of asking all for what they know
 	Handed    int64 // limits handed to a new owner
 	Malformed int64 // messages that could not be read
+	Recalls   int64 // times that idle parallel slots were called back
 }
 
 // Stats reads the counters.
@@ -45,6 +46,7 @@ func (l *Limiter) Stats() Stats {
 		Asks: s.asks.Load(), Items: s.items.Load(), Granted: s.granted.Load(), Exhausted: s.exhausted.Load(),
 		Waited: s.waited.Load(), Lost: s.lost.Load(), Degraded: s.degraded.Load(), Takeovers: s.takeovers.Load(),
 		Relayed: s.relayed.Load(), Gathers: s.gathers.Load(), Handed: s.handed.Load(), Malformed: s.malformed.Load(),
+		Recalls: s.recalls.Load(),
 	}
 }
 
@@ -172,7 +174,9 @@ func (l *Limiter) lookAfter(s *stripe, o *outlook, t instant) {
 		if r == nil {
 			continue
 		}
-		l.resolve(r, o, l.homeName(r.home))
+		home := r.home
+		l.current(s, id, &home, &r.moves)
+		l.resolve(r, o, l.homeName(home))
 		more := r.flight != 0
 		if r.kind == Parallel {
 			_, due := l.renewal(r, o.shares.mine(r.limit), t)
@@ -182,7 +186,6 @@ func (l *Limiter) lookAfter(s *stripe, o *outlook, t instant) {
 			if due {
 				l.enqueue(s, r)
 			}
-			r.peak = uint32(min(max(0, r.held), full))
 			more = more || due || r.held > 0 || r.lease(t.at) > 0
 		} else {
 			l.expire(s, r, t.at)

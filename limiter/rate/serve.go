@@ -55,6 +55,8 @@ func (l *Limiter) ServeAsk(ctx context.Context, from string, payload []byte) ([]
 		return l.serveGather(from, d)
 	case opPush:
 		return l.servePush(ctx, from, d)
+	case opRecall:
+		return l.serveRecall(d)
 	case opPing:
 		return pong(), nil
 	case opLook:
@@ -105,35 +107,54 @@ func (l *Limiter) grantAll(ctx context.Context, o *outlook, m *askMessage, lost 
 	n := &askReply{answers: make([]answer, len(m.items))}
 	asker := l.number(m.origin)
 	var claims []claim
+	var idle []uint64
 	for i := range m.items {
 		it := &m.items[i]
-		if !l.grant(o, it, asker, m.inc, lost, &n.answers[i]) {
-			claims = append(claims, claim{it.id, it.kind, it.home})
+		switch l.grant(o, it, asker, m.inc, lost, &n.answers[i]) {
+		case unlearned:
+			claims = append(claims, it.claim())
+		case unreturned:
+			idle = append(idle, it.id)
 		}
 	}
-	if len(claims) == 0 {
+	if len(claims) == 0 && len(idle) == 0 {
 		return n
 	}
 	l.gather(ctx, o, claims, lost)
+	l.recall(ctx, idle, asker, recallWithin)
 	for i := range m.items {
 		if a := &n.answers[i]; a.flags&flagUnsure != 0 {
 			*a = answer{}
-			if !l.grant(o, &m.items[i], asker, m.inc, lost, a) {
-				a.flags = flagUnsure
+			if l.grant(o, &m.items[i], asker, m.inc, lost, a) != answered {
+				a.flags = flagUnsure // its asker asks again within a tick
 			}
 		}
 	}
 	return n
 }
 
-// grant answers one item. It is false when this node would grant but must first
-// learn what others have.
-func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost *line, a *answer) bool {
+// outcome is how far an ask has come.
+type outcome uint8
+
+const (
+	answered   outcome = iota
+	unlearned          // this node would grant but must first learn what others have
+	unreturned         // others have parallel slots that they may not need
+)
+
+// grant answers one item.
+func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost *line, a *answer) outcome {
 	s := l.of(it.id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := instantAt(l.elapsed())
+	home := l.homeNumber(it.home)
+	l.current(s, it.id, &home, &it.moves)
+	it.home = l.homeName(home)
 	ring, d := s.dutyOf(it.id)
+	if ring != nil && d.role == granting && d.epoch == o.epoch && d.moves < it.moves {
+		l.rehome(s, o, it.claim(), ring, d)
+	}
 	if ring == nil || d.role != granting || d.epoch != o.epoch {
 		owner, _ := o.owner(it.id, it.home)
 		switch {
@@ -143,16 +164,16 @@ func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost 
 			}
 			if d != nil && d.away() && d.epoch == o.epoch {
 				a.flags, a.owner = flagNotOwner, l.line(d.to).node
-				return true
+				return answered
 			}
-			if !l.assume(s, o, it.id, it.home, it.kind, t) {
+			if !l.assume(s, o, it.claim(), t) {
 				a.flags = flagUnsure
-				return false
+				return unlearned
 			}
 		case owner >= 0 && lost != nil && o.nodes[owner].at == lost.at:
 			if ring == nil || d.role != granting || o.doubts(d.epoch, t.elapsed) {
 				a.flags = flagUnsure
-				return false
+				return unlearned
 			}
 			d.epoch = o.epoch // it stood in before
 		default:
@@ -160,19 +181,19 @@ func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost 
 			if owner >= 0 {
 				a.owner = o.nodes[owner].id
 			}
-			return true
+			return answered
 		}
 		ring, d = s.dutyOf(it.id)
 	}
 	if (d.kind == Parallel) != (it.kind == Parallel) {
-		return true // no node of this cluster asks like that: nothing
+		return answered // no node of this cluster asks like that: nothing
 	}
 	d.seen = t.at
 	d.used(asker, t.elapsed)
 	k := entryKey{it.id, asker}
 	e := s.entries[k]
 	if e.inc == inc && e.seq > it.seq {
-		return true // an old ask, long answered: nothing
+		return answered // an old ask, long answered: nothing
 	}
 	clock := d.clock(t.elapsed)
 	if it.kind != Parallel {
@@ -185,7 +206,13 @@ func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost 
 			ring.sum -= int64(e.granted)
 			e = entry{}
 		}
-		e, *a = l.grantParallel(s, o, ring, d, it, k, e, t)
+		var ok bool
+		if e, *a, ok = l.grantParallel(s, o, ring, d, it, k, e, t); !ok {
+			e.inc, e.at = inc, t.at
+			s.entries[k] = e
+			a.flags = flagUnsure
+			return unreturned
+		}
 	} else {
 		*a = l.grantRate(s, o, ring, d, it, t)
 		e.granted, e.slot = a.granted, a.slot
@@ -200,7 +227,7 @@ func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost 
 			a.retry = max(time.Millisecond, ring.wait(most-max(1, it.least), clock))
 		}
 	}
-	return true
+	return answered
 }
 
 // grantRate gives credit of a ring.

@@ -113,6 +113,11 @@ func (l *Limiter) attempt(o *outlook, t instant, holds []Hold, w *waiter, last b
 
 // tryTogether asks one limit; with take it takes.
 func (l *Limiter) tryTogether(s *stripe, o *outlook, h *Hold, t instant, take, last bool) (Short, verdict) {
+	if h.Moves > 0 || l.moving.Load() {
+		home := l.homeNumber(h.Home)
+		l.current(s, h.ID, &home, &h.Moves)
+		h.Home = l.homeName(home)
+	}
 	if h.Kind == Parallel {
 		return l.tryParallel(s, o, h, t, take, last)
 	}
@@ -132,9 +137,9 @@ func (l *Limiter) tryTogether(s *stripe, o *outlook, h *Hold, t instant, take, l
 			return l.tryRing(s, o, h, t, x, take)
 		}
 		r = s.recordOf(h, t.at)
-		l.resolve(r, o, h.Home)
 	}
-	r.limit = h.Limit
+	l.resolve(r, o, h.Home)
+	r.limit, r.moves = h.Limit, h.Moves
 	if take {
 		r.demand(t.at, h.Units)
 	}
@@ -144,17 +149,71 @@ func (l *Limiter) tryTogether(s *stripe, o *outlook, h *Hold, t instant, take, l
 // granted is the ring of a limit if this node is the one that grants, nil else.
 func (l *Limiter) granted(s *stripe, o *outlook, h *Hold, t instant, i uint32, here bool) *ring {
 	if here && s.duties[i].epoch == o.epoch && s.duties[i].role == granting {
-		s.duties[i].seen = t.at
-		return &s.rings[i]
+		d := &s.duties[i]
+		d.seen = t.at
+		if d.moves >= h.Moves || l.rehome(s, o, h.claim(), &s.rings[i], d) {
+			return &s.rings[i]
+		}
 	}
 	if owner, _ := o.owner(h.ID, h.Home); owner < 0 || owner != o.self {
 		return nil
 	}
-	if !l.assume(s, o, h.ID, h.Home, h.Kind, t) {
+	if !l.assume(s, o, h.claim(), t) {
 		return nil
 	}
 	r, _ := s.dutyOf(h.ID)
 	return r
+}
+
+func (h *Hold) claim() claim { return claim{h.ID, h.Kind, h.Home, h.Moves} }
+
+func (it *askItem) claim() claim { return claim{it.id, it.kind, it.home, it.moves} }
+
+// current replaces a home by a later one if this node has heard of it: nodes
+// follow the log of the cluster one after the other, and two that each act by a
+// home of their own would take the ring from each other again and again.
+func (l *Limiter) current(s *stripe, id uint64, home *uint16, moves *uint32) {
+	if !l.moving.Load() {
+		if *moves == 0 {
+			return
+		}
+		l.moving.Store(true)
+	}
+	if r := s.record(id); r != nil && r.moves > *moves {
+		*home, *moves = r.home, r.moves
+	}
+	if _, d := s.dutyOf(id); d != nil && d.moves > *moves {
+		*home, *moves = d.home, d.moves
+	}
+}
+
+// heard notes where a limit is at home by whoever acts by it.
+func (l *Limiter) heard(s *stripe, c claim) {
+	if c.moves == 0 {
+		return
+	}
+	l.moving.Store(true)
+	if r := s.record(c.id); r != nil && c.moves > r.moves {
+		r.home, r.moves, r.epoch = l.homeNumber(c.home), c.moves, noSlot
+	}
+	if _, d := s.dutyOf(c.id); d != nil && c.moves > d.moves {
+		d.home, d.moves = l.homeNumber(c.home), c.moves
+	}
+}
+
+// rehome notes that a limit's home is another now. Its ring goes there as on a
+// change of members; until it has, this node answers what it is asked as its
+// owner, but takes nothing more itself. It is true when this node owns it still.
+func (l *Limiter) rehome(s *stripe, o *outlook, c claim, r *ring, d *duty) bool {
+	d.home, d.moves = l.homeNumber(c.home), c.moves
+	s.markAll(r, d) // another stands in
+	owner, _ := o.owner(c.id, c.home)
+	if owner < 0 || owner == o.self {
+		return true
+	}
+	d.role, d.epoch = handed, noSlot
+	l.astray.Store(true)
+	return false
 }
 
 // tryRing is a request on the node that grants.
@@ -294,10 +353,11 @@ func (l *Limiter) askAhead(s *stripe, o *outlook, r *record, t instant) {
 
 // resolve finds who grants of a limit.
 func (l *Limiter) resolve(r *record, o *outlook, home string) {
-	if r.epoch == o.epoch {
+	n := l.homeNumber(home)
+	if r.epoch == o.epoch && r.home == n {
 		return
 	}
-	r.epoch, r.home = o.epoch, l.homeNumber(home)
+	r.epoch, r.home = o.epoch, n
 	r.owner, r.backup = o.me, o.me
 	owner, backup := o.owner(r.id, home)
 	if owner >= 0 {

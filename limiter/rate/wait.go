@@ -98,6 +98,10 @@ func (l *Limiter) queue(o *outlook, h *Hold, x *want, t instant) {
 	s := l.of(h.ID)
 	r := s.recordOf(h, t.at)
 	l.resolve(r, o, h.Home)
+	r.moves = h.Moves
+	if _, d := s.dutyOf(h.ID); d != nil && d.role == granting && d.epoch == o.epoch {
+		r.owner = o.me // also where it stands in for the owner
+	}
 	x.units, x.asked = max(1, h.Units), false
 	s.queues[h.ID] = append(s.queues[h.ID], x)
 	l.enqueue(s, r)

@@ -24,6 +24,8 @@ const (
 	opLook
 	opLooked
 	opCounts
+	opRecall
+	opHeld
 )
 
 // mode is what the receiver of an ask is to do.
@@ -66,6 +68,7 @@ type askItem struct {
 	hold    int64 // parallel: kept at most from now on
 	debt    int64 // used without credit
 	seq     uint64
+	moves   uint32 // of home
 	returns []slotUnits
 	source  string // of the ring that the returns are of
 	inc     uint32
@@ -290,7 +293,41 @@ func (m *askMessage) encode() []byte {
 			e.uint(uint64(it.inc))
 		}
 	}
+	e.moves(len(m.items), func(i int) uint32 { return m.items[i].moves })
 	return e.finish(opAsk)
+}
+
+// moves comes behind the limits of a message, of those whose home has ever been
+// another: nodes of before the first such limit do not look there.
+func (e *encoder) moves(n int, of func(int) uint32) {
+	some := 0
+	for i := range n {
+		if of(i) > 0 {
+			some++
+		}
+	}
+	if some == 0 {
+		return
+	}
+	e.int(int64(some))
+	for i := range n {
+		if v := of(i); v > 0 {
+			e.int(int64(i))
+			e.uint(uint64(v))
+		}
+	}
+}
+
+func (d *decoder) moves(n int, set func(i int, moves uint32)) {
+	if d.err != nil || len(d.b) == 0 {
+		return
+	}
+	for range d.count(n, 2) {
+		i, v := d.uint(), d.uint32()
+		if d.err == nil && i < uint64(n) {
+			set(int(i), v)
+		}
+	}
 }
 
 func (m *askMessage) decode(d *decoder) error {
@@ -314,6 +351,7 @@ func (m *askMessage) decode(d *decoder) error {
 			d.fail(fmt.Errorf("limits ask of unknown kind %d", it.kind))
 		}
 	}
+	d.moves(len(m.items), func(i int, v uint32) { m.items[i].moves = v })
 	if d.err == nil && m.mode > relay {
 		d.fail(fmt.Errorf("limits ask of unknown mode %d", m.mode))
 	}

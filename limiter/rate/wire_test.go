@@ -40,7 +40,7 @@ func sampleKnown() [][]knowledge {
 }
 
 func sampleClaims() []claim {
-	return []claim{{77, Requests, "eu"}, {1<<63 | 5, Tokens, ""}, {78, Parallel, "eu"}}
+	return []claim{{id: 77, kind: Requests, home: "eu"}, {id: 1<<63 | 5, kind: Tokens}, {id: 78, kind: Parallel, home: "eu"}}
 }
 
 func samplePush() []byte {

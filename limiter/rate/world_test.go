@@ -54,6 +54,7 @@ type host struct {
 	joined           time.Time
 	limiter          atomic.Pointer[rate.Limiter]
 	seq              atomic.Uint64
+	far              atomic.Int64 // calls to other regions that are about limits, not signs of life
 	view             atomic.Pointer[rate.View]
 	cancel           context.CancelFunc
 	done             chan struct{}
@@ -210,6 +211,9 @@ func (k *link) Ask(ctx context.Context, node string, payload []byte) ([]byte, er
 	w.calls.Add(1)
 	if to == nil {
 		return nil, errRefused
+	}
+	if to.region != k.h.region && !rate.IsPing(payload) {
+		k.h.far.Add(1)
 	}
 	if err := w.pass(ctx, k.h, to); err != nil {
 		return nil, err

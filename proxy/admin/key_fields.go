@@ -124,7 +124,11 @@ func (x *keyFields) into(k *model.Key, now time.Time) {
 	x.project.into(&k.ProjectID)
 	x.agent.into(&k.AgentID)
 	x.budgetID.into(&k.BudgetID)
+	home := k.HomeRegion
 	x.homeRegion.into(&k.HomeRegion)
+	if k.CreatedIndex > 0 && k.HomeRegion != home {
+		k.HomeMoves++
+	}
 	x.models.into(&k.Models)
 	x.tags.into(&k.Tags)
 	x.routes.into(&k.AllowedRoutes)

@@ -53,16 +53,22 @@ type charger struct {
 	ask    *admit.Ask
 	id     func(model.Scope, admit.Kind) uint64
 	tokens int64
-	own    bool // a limit of the caller's own was found: defaults do not apply
+	home   string // of the limits that follow; "": anywhere
+	moves  uint32 // how often home has been another before
+	own    bool   // a limit of the caller's own was found: defaults do not apply
 }
 
 func (c *charger) rates(p *Principal, group string, tags []string) {
 	k := p.Key
+	// Only what the key has for itself is at home where it is: users, teams and
+	// the others are shared by keys of many homes.
+	c.home, c.moves = k.HomeRegion, k.HomeMoves
 	c.limits(model.Scope{Dim: model.DimKey, ID: k.Hash}, &k.Limits)
 	if p.KeyBudget != nil {
 		c.missing(model.Scope{Dim: model.DimKey, ID: k.Hash}, &k.Limits, &p.KeyBudget.Limits)
 	}
 	c.perModel(ModelScope(k, group), k.ModelRPM, k.ModelTPM, group)
+	c.home, c.moves = "", 0
 	if p.User != nil {
 		c.limits(model.Scope{Dim: model.DimUser, ID: p.User.ID}, &p.User.Limits)
 	}
@@ -79,9 +85,12 @@ func (c *charger) rates(p *Principal, group string, tags []string) {
 		sc := model.Scope{Dim: model.DimKey, ID: k.Hash}
 		if k.UserID != "" {
 			sc = model.Scope{Dim: model.DimUser, ID: k.UserID}
+		} else {
+			c.home, c.moves = k.HomeRegion, k.HomeMoves
 		}
 		c.rate(sc, admit.Requests, l.CallerRPM, 1)
 		c.rate(sc, admit.Tokens, l.CallerTPM, c.tokens)
+		c.home, c.moves = "", 0
 	}
 }
 
@@ -138,7 +147,7 @@ func (c *charger) rate(sc model.Scope, kind admit.Kind, limit *int64, units int6
 	if limit == nil {
 		return
 	}
-	c.ask.Rates = append(c.ask.Rates, admit.RateCharge{LimitID: c.id(sc, kind), Scope: sc, Kind: kind, Limit: *limit, Units: units})
+	c.ask.Rates = append(c.ask.Rates, admit.RateCharge{LimitID: c.id(sc, kind), Scope: sc, Kind: kind, Limit: *limit, Units: units, Home: c.home, Moves: c.moves})
 }
 
 func (c *charger) ownerBudgets(p *Principal, group string, tags []string) {
