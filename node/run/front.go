@@ -10,7 +10,6 @@ import (
 	"tollgate/cluster"
 	"tollgate/config/file"
 	"tollgate/config/model"
-	"tollgate/ledger/query"
 	"tollgate/ledger/store"
 	"tollgate/limiter/admit"
 	"tollgate/proxy/admin"
@@ -33,14 +32,11 @@ func (n *node) openFront() error {
 		Clock: n.clock, Logger: n.log, Region: n.o.Region, Version: n.o.Version, Health: n.health,
 	})
 	n.calls = calls
-	books := query.NewEmbedded(n.ledger, func() query.UserColumn {
-		return query.UserColumn(n.store.State().Routing.Config.Tollgate.UserColumn)
-	})
 	management, err := admin.New(admin.Deps{
 		State: n.store, Mutate: n.cluster.Mutate, Unavailable: n.unavailable, Revoked: n.cluster.Spread, Consistent: n.consistent,
 		SealAnswer: func(entity, plain string) (string, error) { return n.box.Seal(entity, "answer", plain) },
 		OpenAnswer: func(entity, sealed string) (string, error) { return n.box.Open(entity, "answer", sealed) },
-		Spend:      n.openSpend(books), Limits: rateLooker{n.rates},
+		Spend:      n.openSpend(n.openQuery()), Limits: rateLooker{n.rates},
 		SealDeployment: n.sealDeployment, IsSecret: file.IsSecretParam,
 		MasterKeyHash: n.masterHash, Clock: n.clock, Logger: n.log, Rand: rand.Reader,
 	})

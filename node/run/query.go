@@ -1,0 +1,39 @@
+package run
+
+import (
+	"context"
+
+	"tollgate/cluster/peer"
+	"tollgate/ledger/query"
+)
+
+// methodQuery asks a node what stands in its own ledger.
+const methodQuery = "ledger.query"
+
+// openQuery makes what answers questions about spend: this node's ledger and
+// those of the others as if they were one.
+func (n *node) openQuery() query.Query {
+	own := query.NewEmbedded(n.ledger, func() query.UserColumn {
+		return query.UserColumn(n.store.State().Routing.Config.Tollgate.UserColumn)
+	})
+	n.port.Handle(methodQuery, func(ctx context.Context, _ string, payload []byte) ([]byte, error) {
+		answer, err := query.Serve(ctx, own, payload)
+		if err != nil {
+			return nil, &peer.Error{Code: "bad_request", Message: err.Error()}
+		}
+		return answer, nil
+	})
+	return query.NewJoined(func() []query.Book {
+		books := []query.Book{{Name: n.o.Name, Query: own}}
+		for _, m := range n.otherLedgers() {
+			b := query.Book{Name: m.Name}
+			if n.place.alive(m.ID) {
+				b.Query = query.NewRemote(func(ctx context.Context, payload []byte) ([]byte, error) {
+					return n.port.Call(ctx, m.ID, methodQuery, payload)
+				})
+			}
+			books = append(books, b)
+		}
+		return books
+	})
+}
