@@ -28,6 +28,24 @@ type Use struct {
 	Spent  unit.Money // by all nodes, as far as known here
 }
 
+// InFlight is what calls in flight hold on this node, summed over the budgets
+// that each is charged to, ended windows included.
+func (a *Account) InFlight() unit.Money {
+	a.askMu.Lock()
+	recs := make([]*record, 0, len(a.active))
+	for r := range a.active {
+		recs = append(recs, r)
+	}
+	a.askMu.Unlock()
+	sum := unit.Money(0)
+	for _, r := range recs {
+		r.mu.Lock()
+		sum = sum.Add(r.reserved)
+		r.mu.Unlock()
+	}
+	return sum
+}
+
 // Uses lists the budgets that are in use on this node, in no order.
 func (a *Account) Uses() []Use {
 	a.askMu.Lock()

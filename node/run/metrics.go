@@ -33,6 +33,7 @@ func (n *node) registerMetrics() {
 	gauge("tollgate_ledger_limit_bytes", "Size at which new calls are refused.", stat(func(s *store.Stats) float64 { return float64(s.MaxBytes) }))
 	gauge("tollgate_ledger_healthy", "1 when this node can book calls.", func() float64 { return flag(n.ledger.Healthy() == nil) })
 	counter("tollgate_budget_overage_usd_total", "What calls have cost above what they had reserved.", func() float64 { return n.account.Overage().USD() })
+	gauge("tollgate_budget_reserved_usd", "What calls in flight hold, summed over the budgets that each is charged to.", func() float64 { return n.account.InFlight().USD() })
 	gauge("tollgate_keys", "Virtual keys in the state.", func() float64 { return float64(n.store.State().Keys.Len()) })
 }
 

@@ -2,6 +2,7 @@ package call
 
 import (
 	"errors"
+	"math"
 
 	"tollgate/config/price"
 	"tollgate/ledger/store"
@@ -66,7 +67,22 @@ func (c *call) deliver(a *provider.Answer) {
 
 // estimate counts what a provider did not: about four bytes a token.
 func (c *call) estimate(outBytes int64) price.Usage {
-	return price.Usage{InUncached: c.req.inputEstimate(), OutTotal: (outBytes + 3) / 4, Known: true, Estimated: true}
+	return price.Usage{InUncached: c.req.inputEstimate(), OutTotal: min((outBytes+3)/4, c.mostOutput()), Known: true, Estimated: true}
+}
+
+// mostOutput is the most tokens that the provider was asked for. No estimate goes
+// beyond: it would charge budgets more than they have held for the call, for
+// tokens that nobody has counted. What a stream without a maximum holds grows
+// with what is passed on.
+func (c *call) mostOutput() int64 {
+	if c.growing {
+		return math.MaxInt64
+	}
+	most := c.outputBound()
+	if lowered := c.outputLimit(); lowered > 0 {
+		most = min(most, lowered*c.req.choices)
+	}
+	return most
 }
 
 // failed ends a call that no deployment answered: a row without cost, the

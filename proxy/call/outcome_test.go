@@ -226,6 +226,35 @@ func TestDrainedStreamIsBilledByTheProvidersCount(t *testing.T) {
 	require.False(t, e.Usage.Estimated)
 }
 
+// What nobody has counted is estimated, but at no more than the call had stated:
+// that is what its budgets have held for it.
+func TestEstimateNeverPassesTheStatedMaximum(t *testing.T) {
+	long := strings.Repeat("word ", 500)
+	for name, more := range map[string]string{"whole": "", "broken stream": `,"stream":true`, "ended stream": `,"stream":true`} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, withKey(limited))
+			w.serve(func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) {
+				if more == "" {
+					respond(c, 200, "", `{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"`+long+`"},"finish_reason":"stop"}]}`)
+					return
+				}
+				beginStream(c)
+				_ = chunk(c, delta(long))
+				if name == "ended stream" {
+					_ = chunk(c, `data: {"id":"chatcmpl-2","object":"chat.completion.chunk","created":1,"model":"gpt-x","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`+"\n\ndata: [DONE]\n\n")
+				}
+				c.Close()
+			})
+			w.post(body("m", `"max_tokens":20`+more))
+			require.Eventually(t, func() bool { return len(w.entries()) == 1 }, 5*time.Second, time.Millisecond)
+			e := w.only()
+			require.True(t, e.Usage.Estimated)
+			require.Equal(t, int64(20), e.Usage.OutTotal)
+			require.Zero(t, w.account.Overage())
+		})
+	}
+}
+
 func TestRefusedByRateLimitLeavesNothingBehind(t *testing.T) {
 	one := int64(1)
 	w := newWorld(t, withKey(func(k *model.Key) { limited(k); k.RPM = &one }))

@@ -285,6 +285,9 @@ func (b *streamBody) book() {
 // usage is the provider's word, or our count of what was passed on.
 func (b *streamBody) usage(info *provider.StreamInfo) price.Usage {
 	u := info.Usage
+	if u.Estimated { // by the dialect, which does not know what was asked for
+		u.OutTotal = min(u.OutTotal, b.c.mostOutput())
+	}
 	if info.Done && u.Known {
 		return u
 	}
