@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -19,6 +20,7 @@ import (
 	"tollgate/config/model"
 	"tollgate/config/state"
 	"tollgate/config/unit"
+	"tollgate/ledger/verify"
 	"tollgate/proxy/auth"
 	"tollgate/proxy/refusal"
 )
@@ -54,6 +56,8 @@ type Deps struct {
 	IsSecret func(name string) bool
 	// CountTokens estimates the tokens of a text; nil uses a quarter of its bytes.
 	CountTokens func(model, text string) int64
+	// Verify recounts the books; nil: it cannot be asked for.
+	Verify func(ctx context.Context) (*verify.Report, error)
 	// MasterKeyHash is the SHA-256 of the master key, lowercase hex.
 	MasterKeyHash func() string
 	Clock         unit.Clock
@@ -66,6 +70,9 @@ type Admin struct {
 	Deps
 	routes  map[string]map[string]handler
 	answers *answers
+	// verifying says that the books are being recounted: once at a time is enough
+	// for the disk.
+	verifying atomic.Bool
 }
 
 // handler serves one route. What it returns is written by the server; on

@@ -97,6 +97,7 @@ func (a *Admin) table() map[string]map[string]handler {
 	get(spendLogSession, "/spend/logs/session/ui")
 	get(spendLogBodies, "/spend/logs/ui/{}")
 	get(spendExport, "/spend/logs/export")
+	get(spendVerify, "/spend/verify")
 	get(spendKeys, "/spend/keys")
 	get(spendUsers, "/spend/users")
 	get(spendTags, "/spend/tags")

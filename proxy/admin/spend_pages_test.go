@@ -18,6 +18,7 @@ import (
 	"tollgate/config/unit"
 	"tollgate/ledger/query"
 	"tollgate/ledger/store"
+	"tollgate/ledger/verify"
 	"tollgate/proxy/admin"
 )
 
@@ -247,4 +248,27 @@ func (w *world) broken(path string) error {
 	req.Header.Set("Authorization", "Bearer "+master)
 	w.client.MaxIdemponentCallAttempts = 1 // a second attempt would begin with what the first was cut at
 	return w.client.Do(req, resp)
+}
+
+func TestBooksAreRecountedForAdminsOnceAtATime(t *testing.T) {
+	w, alice, _, _ := spendWorld(t)
+	w.get("/spend/verify").refused(501)
+	w.over(query.NewEmbedded(w.ledger, nil))
+	counting, goOn := make(chan struct{}), make(chan struct{})
+	w.a.Verify = func(ctx context.Context) (*verify.Report, error) {
+		close(counting)
+		<-goOn
+		return verify.All(ctx, verify.Books{Ledger: w.ledger}, nil)
+	}
+	w.call(alice, "GET", "/spend/verify", "").refused(403)
+	first := make(chan *answer)
+	go func() { first <- w.get("/spend/verify") }()
+	<-counting
+	w.get("/spend/verify").refused(409)
+	close(goOn)
+	r := (<-first).ok()
+	require.Equal(t, true, r["ok"])
+	require.Len(t, r["checks"], 4)
+	w.a.Verify = func(context.Context) (*verify.Report, error) { return nil, errors.New("disk") }
+	w.get("/spend/verify").refused(503)
 }
