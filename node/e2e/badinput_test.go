@@ -196,7 +196,7 @@ func TestBrokenHTTPIsRefusedAndHarmsNobody(t *testing.T) {
 		"a good chunked one passes": {head(key, "Connection: close", "Transfer-Encoding: chunked") + chunked, "200"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := n.raw(t, 5*time.Second, c.send)
+			got := n.raw(t, soon, c.send)
 			if !strings.HasPrefix(got, "HTTP/1.1 "+c.status) {
 				t.Errorf("want %s: %q", c.status, tail(got, 400))
 			}
@@ -229,9 +229,8 @@ func TestBrokenHTTPIsRefusedAndHarmsNobody(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		at := time.Now()
-		if a := n.chat(t, key, "gpt", "hi", ""); a.status != 200 || time.Since(at) > 2*time.Second {
-			t.Errorf("%d after %s", a.status, time.Since(at))
+		if a := n.chat(t, key, "gpt", "hi", ""); a.status != 200 {
+			t.Errorf("%d %s", a.status, a.body)
 		}
 	})
 	settled(t, n, key)
@@ -242,8 +241,8 @@ func TestASenderOfAnEndlessHeaderIsCutOff(t *testing.T) {
 	f := fake.Start(t)
 	n := start(t, options{config: configFor(f, "")})
 	at := time.Now()
-	got := n.raw(t, 20*time.Second, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-	if took := time.Since(at); took > 15*time.Second {
+	got := n.raw(t, soon, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+	if took := time.Since(at); took > soon/2 {
 		t.Errorf("the connection was held for %s", took)
 	}
 	if got != "" && !strings.HasPrefix(got, "HTTP/1.1 408") {

@@ -104,10 +104,9 @@ func TestAProviderThatHangsIsATimeout(t *testing.T) {
 	key := n.newKey(t, `"max_budget":1`)
 	for _, more := range []string{"", `"stream":true`} {
 		for dialect, d := range dialects {
-			at := time.Now()
 			a := n.do(t, "POST", d.path, key, d.body("gpt", "fake:hang", more))
-			if a.status != http.StatusRequestTimeout || time.Since(at) > 5*time.Second {
-				t.Errorf("%s %s: %d after %s: %s", dialect, more, a.status, time.Since(at), a.body)
+			if a.status != http.StatusRequestTimeout {
+				t.Errorf("%s %s: %d %s", dialect, more, a.status, a.body)
 			}
 			if got := a.header.Get("x-litellm-timeout"); got != "0.3" {
 				t.Errorf("x-litellm-timeout is %q", got)
@@ -124,12 +123,13 @@ func TestAProviderThatHangsIsATimeout(t *testing.T) {
 		t.Errorf("a stream that falls silent: %d %s", a.status, a.body)
 	}
 	for _, r := range f.Received() {
+		if !strings.Contains(string(r.Body), "fake:hang") && !strings.Contains(string(r.Body), "fake:stall") {
+			continue
+		}
 		select {
 		case <-r.Gone:
-		case <-time.After(2 * time.Second):
-			if strings.Contains(string(r.Body), "fake:hang") || strings.Contains(string(r.Body), "fake:stall") {
-				t.Errorf("a call that timed out is still open at the provider: %s", r.Body)
-			}
+		case <-time.After(soon):
+			t.Errorf("a call that timed out is still open at the provider: %s", r.Body)
 		}
 	}
 	settled(t, n, key)

@@ -171,7 +171,7 @@ func TestADrainingNodeAcceptsClosesEachConnectionAndItsListenerLast(t *testing.T
 	if err := n.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "it is not ready", func() error {
+	eventually(t, soon, "it is not ready", func() error {
 		if status, _, err := ready(); status != 503 {
 			return fmt.Errorf("%d %v", status, err)
 		}

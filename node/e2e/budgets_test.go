@@ -60,7 +60,7 @@ func nanosOf(dollars gjson.Result) int64 { return int64(math.Round(dollars.Float
 func nothingReserved(t *testing.T, nodes []*node, key string) {
 	t.Helper()
 	for i, n := range nodes {
-		eventually(t, 30*time.Second, "nothing is reserved", func() error {
+		eventually(t, soon, "nothing is reserved", func() error {
 			a, err := n.call("POST", "/v1/chat/completions", key, chatBody("gpt", "hi", `"max_tokens":9000`))
 			if err != nil {
 				return err

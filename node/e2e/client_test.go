@@ -150,7 +150,7 @@ func (n *node) newKey(t testing.TB, fields string) string {
 func (n *node) row(t testing.TB, requestID string) gjson.Result {
 	t.Helper()
 	var row gjson.Result
-	eventually(t, 10*time.Second, "the call "+requestID+" has its row", func() error {
+	eventually(t, soon, "the call "+requestID+" has its row", func() error {
 		a, err := n.call("GET", "/spend/logs?request_id="+requestID, masterKey, "")
 		if err != nil {
 			return err
@@ -201,7 +201,7 @@ type stream struct {
 // open begins a streamed request on a connection of its own.
 func (n *node) open(t testing.TB, path, key, body string) *stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	req, err := http.NewRequestWithContext(ctx, "POST", n.url+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)

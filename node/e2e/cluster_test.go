@@ -14,7 +14,7 @@ import (
 
 // formWithin bounds how long nodes may take until all know each other and the
 // voters are chosen.
-const formWithin = 30 * time.Second
+const formWithin = time.Minute
 
 // clusterOptions say how a cluster is started.
 type clusterOptions struct {

@@ -238,7 +238,7 @@ func seedLinesWork(t *testing.T, d *container.Daemon) {
 	if a := c.ask("GET", "/health", "", ""); a.status != 200 {
 		t.Errorf("/health: %d %s", a.status, a.body)
 	}
-	eventually(t, 30*time.Second, "the engine calls the container healthy", func() error {
+	eventually(t, soon, "the engine calls the container healthy", func() error {
 		out, err := d.Docker("inspect", "-f", "{{.State.Health.Status}}", "litellm-proxy")
 		if err == nil && out != "healthy" {
 			err = fmt.Errorf("%q", out)
@@ -318,7 +318,7 @@ func threeRegionsWork(t *testing.T, d *container.Daemon) {
 		}
 	})
 	c.waitAlive("node-ap", 4)
-	eventually(t, 30*time.Second, "the fourth node serves", func() error {
+	eventually(t, soon, "the fourth node serves", func() error {
 		out, err := d.Docker("exec", "node-sa", "tollgate", "status", "--output", "json")
 		if err == nil && !gjson.Get(out, "ready").Bool() {
 			err = fmt.Errorf("%s", out)

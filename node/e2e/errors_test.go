@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"tollgate/node/e2e/fake"
 )
@@ -148,7 +147,7 @@ func TestRefusalsAreByteForByteThoseOfTheContract(t *testing.T) {
 			if a := s.chat(t, s.limited, "gpt", "hi", ""); a.status != 200 {
 				t.Fatalf("the only call of the minute: %d %s", a.status, a.body)
 			}
-			eventually(t, 10*time.Second, "the short-lived key has expired", func() error {
+			eventually(t, soon, "the short-lived key has expired", func() error {
 				a, err := s.call("POST", "/v1/chat/completions", s.expired, chatBody("gpt", "hi", ""))
 				if err == nil && a.status != 401 {
 					err = fmt.Errorf("status %d", a.status)
@@ -223,7 +222,7 @@ func TestRefusalsComeInTheContractsOrder(t *testing.T) {
 	f := fake.Start(t)
 	n := start(t, options{config: configFor(f, "")})
 	key := n.newKey(t, `"duration":"1s","models":["claude"],"max_budget":0`)
-	eventually(t, 10*time.Second, "the key has expired", func() error {
+	eventually(t, soon, "the key has expired", func() error {
 		a, err := n.call("POST", "/v1/chat/completions", key, chatBody("claude", "hi", ""))
 		if err == nil && a.get("error.type").String() != "expired_key" {
 			err = fmt.Errorf("%d %s", a.status, a.body)

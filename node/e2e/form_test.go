@@ -9,9 +9,6 @@ import (
 	"tollgate/node/e2e/fake"
 )
 
-// joinWithin is how long a node may take from its start until it serves.
-const joinWithin = 15 * time.Second
-
 func TestThreeRegionsFormFromOneServeAndTwoJoins(t *testing.T) {
 	f := fake.Start(t)
 	c := &cluster{t: t, o: clusterOptions{config: configFor(f, ""), regions: threeRegions}}
@@ -22,11 +19,7 @@ func TestThreeRegionsFormFromOneServeAndTwoJoins(t *testing.T) {
 		} else {
 			c.join()
 		}
-		took := time.Since(at)
-		t.Logf("%s was ready after %s", nameOf(i), took)
-		if took > joinWithin {
-			t.Errorf("%s took %s to be ready", nameOf(i), took)
-		}
+		t.Logf("%s was ready after %s", nameOf(i), time.Since(at))
 	}
 	c.waitFormed()
 	for i, n := range c.nodes {

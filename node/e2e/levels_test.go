@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -63,7 +62,7 @@ func TestOrganizationOfAClusterHasOneBudgetAndOneAlert(t *testing.T) {
 			t.Fatalf("%v is shown as spent, the rows say %v: %s", got, want, a.body)
 		}
 	}
-	eventually(t, 30*time.Second, "the alert", func() error {
+	eventually(t, soon, "the alert", func() error {
 		mu.Lock()
 		defer mu.Unlock()
 		if len(alerts) == 0 {
@@ -71,13 +70,13 @@ func TestOrganizationOfAClusterHasOneBudgetAndOneAlert(t *testing.T) {
 		}
 		return nil
 	})
-	eventually(t, 30*time.Second, "the alert at the address for its kind", func() error {
+	eventually(t, soon, "the alert at the address for its kind", func() error {
 		if told.Load() == 0 {
 			return errors.New("none came")
 		}
 		return nil
 	})
-	eventually(t, 30*time.Second, "the end user", func() error {
+	eventually(t, soon, "the end user", func() error {
 		if a := n.get(t, "/customer/info?end_user_id=walk-in", masterKey); a.status != 200 {
 			return errors.New(string(a.body))
 		}

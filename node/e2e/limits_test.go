@@ -17,9 +17,17 @@ import (
 )
 
 // burstOver sends count calls as fast as the machine can, by turns to nodes, and
-// returns how many had each status. As in burst, a 503 is tried again.
+// returns how many had each status. As in burst, a 503 is tried again, and no other
+// burst runs meanwhile.
 func burstOver(t *testing.T, nodes []*node, key string, count, callers int, body string) map[int]int {
 	t.Helper()
+	bursting.Lock()
+	defer bursting.Unlock()
+	return volley(nodes, key, count, callers, body)
+}
+
+// volley is burstOver for who holds bursting.
+func volley(nodes []*node, key string, count, callers int, body string) map[int]int {
 	var next atomic.Int64
 	var mu sync.Mutex // guards statuses
 	statuses := map[int]int{}
@@ -123,8 +131,8 @@ func parallelBurst(t *testing.T, f *fake.Server, c *cluster) {
 func passes(t *testing.T, f *fake.Server, got map[int]int, least, most int) {
 	t.Helper()
 	t.Logf("statuses %v, %d reached the provider", got, f.Count())
-	if f.Count() > most || f.Count() < least {
-		t.Errorf("%d calls passed, want %d to %d", f.Count(), least, most)
+	if worst, _ := worstMinute(f, ""); worst > most || f.Count() < least {
+		t.Errorf("%d calls passed, %d of them within a minute: want %d to %d", f.Count(), worst, least, most)
 	}
 	if got[200] != f.Count() || got[200]+got[429] != 3000 {
 		t.Errorf("statuses %v with %d calls at the provider: want 200 and 429 only", got, f.Count())
@@ -158,7 +166,7 @@ func (o *overload) through(nodes []*node) {
 // on asks for three times the limit of each key for so long.
 func (o *overload) on(keys []string, lasts time.Duration) {
 	o.statuses = map[int]int{}
-	c := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: 5 * time.Second}}
+	c := &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: 5 * time.Second}}
 	for k, key := range keys {
 		body := chatBody("gpt", mark(k), `"max_tokens":10`)
 		o.crew.Go(func() {
@@ -332,9 +340,11 @@ func TestBothSidesOfACutTogetherKeepToTheirPartsOfALimit(t *testing.T) {
 				body := chatBody("gpt", "hi", `"max_tokens":10`)
 				var lone, rest map[int]int
 				var both sync.WaitGroup
-				both.Go(func() { lone = burstOver(t, []*node{r.off}, key, 1000, 33, body) })
-				both.Go(func() { rest = burstOver(t, r.rest, key, 2000, 67, body) })
+				bursting.Lock()
+				both.Go(func() { lone = volley([]*node{r.off}, key, 1000, 33, body) })
+				both.Go(func() { rest = volley(r.rest, key, 2000, 67, body) })
 				both.Wait()
+				bursting.Unlock()
 				passed := f.Count() + 3
 				t.Logf("the node alone %v, the others %v, %d passed in all", lone, rest, passed)
 				// In the first minute what each side admits before it knows comes on top.
@@ -359,7 +369,7 @@ func TestHeadersOfAnyNodeTellWhatIsLeftOverAll(t *testing.T) {
 		t.Fatalf("statuses %v", got)
 	}
 	for i, n := range c.nodes {
-		eventually(t, 10*time.Second, "a node tells what is left", func() error {
+		eventually(t, soon, "a node tells what is left", func() error {
 			a := n.chat(t, key, "gpt", "hi", `"max_tokens":10`)
 			left, err := strconv.Atoi(a.header.Get("x-ratelimit-remaining-requests"))
 			// Each try counts too, and credit that nodes hold for the moment is not left.

@@ -80,7 +80,7 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	}
 	// The first is slow: while it runs the node listens for the client's leaving,
 	// and what it hears is the second request.
-	got := n.raw(t, 10*time.Second, one("fake:slow=150ms fake:words=1", "", false)+
+	got := n.raw(t, soon, one("fake:slow=150ms fake:words=1", "", false)+
 		one("fake:words=2 fake:gap=50ms", `"stream":true`, false)+one("fake:words=3", "", true))
 	if strings.Count(got, "HTTP/1.1 200 OK") != 3 {
 		t.Fatalf("%d answers to 3 requests:\n%s", strings.Count(got, "HTTP/1.1 "), got)
@@ -101,7 +101,7 @@ func TestExpectContinueAndOldHTTPAreServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second)) // a deadline on TCP cannot fail
+	_ = conn.SetDeadline(time.Now().Add(soon)) // a deadline on TCP cannot fail
 	if _, err := io.WriteString(conn, head(masterKey, length, "Expect: 100-continue", "Connection: close")); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestExpectContinueAndOldHTTPAreServed(t *testing.T) {
 		t.Errorf("%q", rest)
 	}
 	old := strings.Replace(head(masterKey, length), "HTTP/1.1", "HTTP/1.0", 1) + body
-	if got := n.raw(t, 5*time.Second, old); !strings.Contains(got, " 200 OK") || !strings.Contains(got, "Héllo") {
+	if got := n.raw(t, soon, old); !strings.Contains(got, " 200 OK") || !strings.Contains(got, "Héllo") {
 		t.Errorf("%q", got)
 	}
 }
@@ -138,22 +138,21 @@ func TestReadersThatStopReadingHoldUpNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, 10*time.Second, "all streams run", func() error {
+	eventually(t, soon, "all streams run", func() error {
 		if f.Count() < len(idle) {
 			return fmt.Errorf("%d", f.Count())
 		}
 		return nil
 	})
 	for range 50 {
-		at := time.Now()
-		if a := n.chat(t, masterKey, "gpt", "hi", ""); a.status != 200 || time.Since(at) > 3*time.Second {
-			t.Fatalf("%d after %s", a.status, time.Since(at))
+		if a := n.chat(t, masterKey, "gpt", "hi", ""); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
 		}
 	}
 	for _, conn := range idle {
 		_ = conn.Close()
 	}
-	eventually(t, 20*time.Second, "all streams are booked as left", func() error {
+	eventually(t, soon, "all streams are booked as left", func() error {
 		rows := n.rowsOfKey(t, key)
 		for _, r := range rows {
 			if s := r.Get("metadata.status").String(); s != "client_closed" {
@@ -183,7 +182,7 @@ func TestAClientThatLeavesBeforeTheAnswerFreesTheProvider(t *testing.T) {
 			if _, err := io.WriteString(conn, request+body); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, 5*time.Second, "the provider is asked", func() error {
+			eventually(t, soon, "the provider is asked", func() error {
 				if f.Last(word) == nil {
 					return fmt.Errorf("nothing arrived")
 				}
@@ -192,12 +191,12 @@ func TestAClientThatLeavesBeforeTheAnswerFreesTheProvider(t *testing.T) {
 			_ = conn.Close()
 			select {
 			case <-f.Last(word).Gone:
-			case <-time.After(time.Second):
-				t.Errorf("%s %s: the provider is still at work a second after the client left", dialect, more)
+			case <-time.After(soon):
+				t.Errorf("%s %s: the provider is still at work long after the client left", dialect, more)
 			}
 		}
 	}
-	eventually(t, 10*time.Second, "the calls are in the books", func() error {
+	eventually(t, soon, "the calls are in the books", func() error {
 		rows := n.rowsOfKey(t, key)
 		for _, r := range rows {
 			if r.Get("metadata.status").String() != "client_closed" || r.Get("spend").Float() <= 0 {
@@ -226,7 +225,7 @@ func TestParallelLimitsCountWhatIsInFlight(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	open[0].cancel()
-	eventually(t, 5*time.Second, "a place is free again", func() error {
+	eventually(t, soon, "a place is free again", func() error {
 		a, err := n.call("POST", "/v1/chat/completions", key, chatBody("gpt", "hi", ""))
 		if err == nil && a.status != 200 {
 			err = fmt.Errorf("%d %s", a.status, a.body)

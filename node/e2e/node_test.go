@@ -23,8 +23,11 @@ import (
 const (
 	masterKey = "sk-master-of-these-tests"
 	// startWithin and stopWithin bound what a node may take on a busy machine.
-	startWithin = 30 * time.Second
-	stopWithin  = 30 * time.Second
+	startWithin = time.Minute
+	stopWithin  = time.Minute
+	// soon bounds what takes a moment: nobody waits for the end of it, unless
+	// something is wrong.
+	soon = time.Minute
 )
 
 // options say how a node is started.
@@ -152,10 +155,18 @@ func prepare(t testing.TB, o options) *node {
 			t.Error("the node's log tells of a race or a panic")
 		}
 		if t.Failed() {
-			t.Logf("log of the node:\n%s", tail(n.log.String(), 12000))
+			t.Logf("%s, its end:\n%s", logOfNode, lastLines(n.log.String(), 60))
 		}
 	})
 	return n
+}
+
+// logOfNode begins what a failed test shows of its nodes' logs.
+const logOfNode = "log of the node"
+
+func lastLines(s string, n int) string {
+	lines := strings.SplitAfter(s, "\n")
+	return strings.Join(lines[max(0, len(lines)-n-1):], "")
 }
 
 func tail(s string, n int) string {

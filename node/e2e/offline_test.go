@@ -102,7 +102,7 @@ general_settings: {master_key: os.environ/LITELLM_MASTER_KEY}
 		t.Errorf("four calls cost nothing: the prices are missing: %s", out)
 	}
 	must("gpt-4o", n.url+"/spend/logs?api_key="+key, "-H", master)
-	if took := time.Since(at); took > 20*time.Second {
+	if took := time.Since(at); took > soon {
 		t.Errorf("it took %s: something waited for the network", took)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"tollgate/node/e2e/fake"
 )
@@ -47,7 +46,7 @@ func TestOneCallAtATimeWhenTheGatewayAllowsOne(t *testing.T) {
 	n := start(t, options{config: restricted(f)})
 	first := make(chan answer, 1)
 	go func() { first <- n.chat(t, masterKey, "gpt", "fake:slow=500ms", `"max_tokens":5`) }()
-	eventually(t, 5*time.Second, "the first call to reach the provider", func() error {
+	eventually(t, soon, "the first call to reach the provider", func() error {
 		if got := f.Count(); got != 1 {
 			return fmt.Errorf("%d calls", got)
 		}
