@@ -32,6 +32,8 @@ var (
 	headerScopeRemains  = scopeHeaders("remaining")
 	noCache, no         = []byte("no-cache"), []byte("no")
 	zero, one           = []byte("0"), []byte("1")
+	providerPrefix      = []byte("llm_provider-")
+	ratelimitPrefix     = []byte("x-ratelimit-")
 	modelPerKeyRequests = "x-litellm-key-remaining-requests-"
 	modelPerKeyTokens   = "x-litellm-key-remaining-tokens-"
 )

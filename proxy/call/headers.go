@@ -1,6 +1,7 @@
 package call
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -152,14 +153,21 @@ func headerSafe(s string) string {
 func (c *call) passHeaders(x *upstream.Exchange) {
 	h := &c.ctx.Response.Header
 	x.VisitHeaders(func(name, value []byte) {
-		n := strings.ToLower(string(name))
-		switch n {
+		c.scratch = append(c.scratch[:0], providerPrefix...)
+		for _, b := range name {
+			if b >= 'A' && b <= 'Z' {
+				b += 'a' - 'A'
+			}
+			c.scratch = append(c.scratch, b)
+		}
+		n := c.scratch[len(providerPrefix):]
+		switch string(n) {
 		case "connection", "transfer-encoding", "content-length", "content-encoding", "set-cookie", "keep-alive", "server", "date", "content-type":
 			return
 		}
-		h.SetBytesV("llm_provider-"+n, value)
-		if strings.HasPrefix(n, "x-ratelimit-") {
-			h.SetBytesV(n, value)
+		h.SetBytesKV(c.scratch, value)
+		if bytes.HasPrefix(n, ratelimitPrefix) {
+			h.SetBytesKV(n, value)
 		}
 	})
 }
