@@ -11,6 +11,11 @@ func (w *walk) linger(ctx context.Context) {
 	if w.cfg.Linger == 0 {
 		return
 	}
+	last := w.l.LastSeq()
+	n, _, err := w.l.Pending(w.pos, last)
+	if err != nil || n >= uint64(w.cfg.MaxEntries) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, w.cfg.Linger)
 	defer cancel()
 	if !w.sleeps(cancel, func() bool { return w.urgent > w.pos }) {
@@ -18,7 +23,7 @@ func (w *walk) linger(ctx context.Context) {
 	}
 	defer w.awake()
 	// Nothing to do with an error: it says that the time is up.
-	_ = w.l.Wait(ctx, w.pos+uint64(w.cfg.MaxEntries)-1)
+	_ = w.l.Wait(ctx, last+uint64(w.cfg.MaxEntries)-n-1)
 }
 
 // pause waits after a fault, unless somebody asks for an attempt now.

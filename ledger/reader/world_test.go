@@ -30,12 +30,15 @@ type receiver struct {
 
 func (r *receiver) Deliver(_ context.Context, batch []*store.Entry) error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.calls++
+	call := r.calls
+	r.mu.Unlock()
 	var err error
-	if r.fault != nil {
-		err = r.fault(r.calls, batch)
+	if r.fault != nil { // it may sleep, and virtual time stands while a lock is waited for
+		err = r.fault(call, batch)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var refused *reader.Rejected
 	if err != nil && !errors.As(err, &refused) {
 		return err
