@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"tollgate/config/file"
 )
 
 // client talks to a node's public management API with the admin key.
@@ -45,11 +47,21 @@ func newClient(cmd *cobra.Command) (*client, error) {
 	if output != "table" && output != "json" {
 		return nil, fmt.Errorf("--output %q: want table or json", output)
 	}
+	c, err := connect(env, addr)
+	if err != nil {
+		return nil, err
+	}
+	c.output, c.out = output, cmd.OutOrStdout()
+	return c, nil
+}
+
+// connect makes a client of the node at an address.
+func connect(env file.Env, addr string) (*client, error) {
 	key, _ := env("LITELLM_MASTER_KEY")
 	if key == "" {
 		return nil, fmt.Errorf("no admin key: set LITELLM_MASTER_KEY; a node that made its own keeps it in master.key of its data directory")
 	}
-	return &client{addr: strings.TrimRight(addr, "/"), key: key, output: output, out: cmd.OutOrStdout(), http: http.Client{Timeout: 30 * time.Second}}, nil
+	return &client{addr: strings.TrimRight(addr, "/"), key: key, http: http.Client{Timeout: 30 * time.Second}}, nil
 }
 
 // call sends one request and decodes the answer's JSON.

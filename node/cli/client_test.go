@@ -198,7 +198,7 @@ func TestClientSlipsAreCaughtBeforeAnythingIsSent(t *testing.T) {
 		{"sk-admin", []string{"key", "create", "--data", "null"}, "--data is not a JSON object"},
 		{"sk-admin", []string{"key", "update"}, "accepts 1 arg"},
 		{"sk-admin", []string{"key", "delete"}, "requires at least 1 arg"},
-		{"sk-admin", []string{"spend", "--by", "hour"}, `--by "hour": want total, key, user, tag, model or day`},
+		{"sk-admin", []string{"spend", "--by", "hour"}, `--by "hour": want total, key, user, team, tag, model or day`},
 	}
 	for _, c := range cases {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {

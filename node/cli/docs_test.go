@@ -133,7 +133,8 @@ func flagTable(b *strings.Builder, cmd *cobra.Command) {
 // choices of one call must not come from the environment of a node.
 func variables(cmd *cobra.Command, f *pflag.Flag) string {
 	node := cmd.Name() == "serve" || cmd.Name() == "join"
-	if !node && !contains([]string{"addr", "output", "config", "effective", "data-dir"}, f.Name) || cmd.CommandPath() == "tollgate snapshot verify" {
+	if !node && !contains([]string{"addr", "output", "config", "effective", "data-dir"}, f.Name) || cmd.CommandPath() == "tollgate snapshot verify" ||
+		contains([]string{"tollgate ledger export --output", "tollgate ledger verify --data-dir"}, cmd.CommandPath()+" --"+f.Name) {
 		return ""
 	}
 	names := []string{"`TOLLGATE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")) + "`"}
