@@ -307,3 +307,25 @@ func seeds(n int) func(func(uint64) bool) {
 		}
 	}
 }
+
+// What the owner has granted itself is known from its counts alone.
+func TestCountsAloneKeepTheLimitWhenTheOwnerDiesASecondLater(t *testing.T) {
+	for id := range uint64(12) {
+		t.Run(fmt.Sprint(id), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				w := cluster(t, 3+int(id%3), nil)
+				defer w.close()
+				const limit = 600
+				owner, _ := w.owner(id)
+				w.offer(400, 500*time.Millisecond, id, limit, func(int) *host { return owner })
+				require.EqualValues(t, 400, w.total(id))
+				time.Sleep(time.Second)
+				owner.kill()
+				w.offer(3*limit, 10*time.Second, id, limit, w.anyUp)
+				w.report(t, id)
+				require.LessOrEqual(t, w.total(id), int64(limit))
+				require.GreaterOrEqual(t, w.total(id), int64(limit*93/100))
+			})
+		})
+	}
+}

@@ -166,6 +166,12 @@ func (l *Limiter) item(s *stripe, o *outlook, r *record, home string, t instant)
 		}
 	} else {
 		l.expire(s, r, t.at)
+		for i := range r.pool { // rests of which nobody here can be served
+			if p := &r.pool[i]; int64(p.units) < it.least {
+				s.sendBack(r, p.slot, int64(p.units))
+				p.units = 0
+			}
+		}
 		it.want += max(0, r.expected(t.at, ahead+2*l.line(r.owner).trip())-r.credit(t.at))
 		if l.fading(r, t.at) {
 			it.want = max(it.want, it.need+1)

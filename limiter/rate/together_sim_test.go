@@ -2,10 +2,13 @@ package rate_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"tollgate/limiter/rate"
 )
 
 func TestBurstOverAllNodesAdmitsExactlyTheLimit(t *testing.T) {
@@ -55,4 +58,35 @@ func TestOverloadKeepsNinetyPercentOfTheLimitTogether(t *testing.T) {
 		require.LessOrEqual(t, w.worst(7), int64(limit))
 		require.GreaterOrEqual(t, w.total(7), int64(limit*minutes*90/100))
 	})
+}
+
+// Calls that reserve a number of tokens by which nothing can be divided leave
+// rests wherever credit lies; these must come together again.
+func TestABurstOfTokensLeavesNoRestsBehind(t *testing.T) {
+	for _, units := range []int64{7, 20, 23, 61} {
+		for id := range uint64(4) {
+			t.Run(fmt.Sprint(units, id), func(t *testing.T) {
+				inBubble(t, func(t *testing.T) {
+					w := cluster(t, 3, nil)
+					defer w.close()
+					limit := 600 * units
+					w.offerOf(rate.Hold{ID: id, Kind: rate.Tokens, Limit: limit, Units: units}, 3000, 2*time.Second)
+					require.LessOrEqual(t, w.total(id), limit)
+					require.GreaterOrEqual(t, w.total(id), limit*98/100)
+				})
+			})
+		}
+	}
+}
+
+// offerOf is offer of any hold, by turns on all hosts.
+func (w *world) offerOf(hold rate.Hold, n int, within time.Duration) {
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			time.Sleep(within * time.Duration(i) / time.Duration(n))
+			w.anyUp(i).spend(hold)
+		})
+	}
+	all.Wait()
 }

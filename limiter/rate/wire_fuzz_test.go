@@ -11,7 +11,7 @@ import (
 // FuzzServeAsk gives a node whatever another may send. It must answer or refuse,
 // and its rings must stay whole.
 func FuzzServeAsk(f *testing.F) {
-	for _, raw := range [][]byte{sampleAsk().encode(), encodeGather(sampleClaims()), samplePush(), (&encoder{}).finish(opPing), encodeLook([]uint64{1}), {}, {1}} {
+	for _, raw := range [][]byte{sampleAsk().encode(), encodeGather(sampleClaims()), samplePush(), (&encoder{}).finish(opPing), encodeLook([]uint64{1}), encodeRecall([]uint64{1, 78}), {}, {1}} {
 		f.Add(raw)
 	}
 	now := time.Unix(1_700_000_000, 0)
@@ -40,9 +40,11 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(sampleReply().encode())
 	f.Add(encodeKnown(sampleKnown()))
 	f.Add(encodeLooked([]usage{{1, time.Second}}))
+	f.Add(encodeHeld([]kept{{41, 3, 2}, {}}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		_, _ = decodeReply(raw, 3)
 		_, _ = decodeLooked(raw, 2)
+		_, _ = decodeHeld(raw, 2)
 		if known, err := decodeKnown(raw, 3); err == nil {
 			var r ring
 			var d duty

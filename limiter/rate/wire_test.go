@@ -65,6 +65,7 @@ func TestWireFormsAreThoseOfEarlierReleases(t *testing.T) {
 		"ask": sampleAsk().encode(), "reply": sampleReply().encode(), "gather": encodeGather(sampleClaims()), "known": encodeKnown(sampleKnown()),
 		"push": samplePush(), "counts": sampleCounts(), "look": encodeLook([]uint64{77, 78}),
 		"looked": encodeLooked([]usage{{40, 60 * time.Second}, {-3, 0}}), "pong": pong(),
+		"recall": encodeRecall([]uint64{77, 78}), "held": encodeHeld([]kept{{41, 3, 2}, {}}),
 	}
 	for name, raw := range forms {
 		path := filepath.Join("testdata", name+"-v1.golden.hex")
@@ -111,6 +112,18 @@ func TestWireFormsComeBackAsTheyWere(t *testing.T) {
 	used, err := decodeLooked(encodeLooked([]usage{{40, 60 * time.Second}, {-3, 0}}), 2)
 	require.NoError(t, err)
 	require.Equal(t, []usage{{40, 60 * time.Second}, {-3, 0}}, used)
+
+	held, err := decodeHeld(encodeHeld([]kept{{41, 3, 2}, {}}), 2)
+	require.NoError(t, err)
+	require.Equal(t, []kept{{41, 3, 2}, {}}, held)
+
+	moved := sampleAsk()
+	moved.items[2].moves = 3
+	_, d, err = openMessage(moved.encode())
+	require.NoError(t, err)
+	m = askMessage{}
+	require.NoError(t, m.decode(d))
+	require.Equal(t, *moved, m)
 }
 
 func TestAMessageOfAnotherVersionIsRefusedByName(t *testing.T) {
