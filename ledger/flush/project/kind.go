@@ -15,7 +15,8 @@ import (
 type kind struct {
 	name    string   // in gateway_projected
 	table   string   // LiteLLM's
-	key     []string // columns of its primary key
+	key     []string // columns with the parts of its id
+	unique  []string // columns of the unique index that its rows meet in; nil: key
 	columns []string // all that are written, without spend
 	// spent is the SQL for what one row r has spent; "" when the table has no such
 	// column. resets says that it has budget_reset_at.

@@ -63,7 +63,7 @@ var kinds = []kind{
 			},
 			made: func(k *model.Key) uint64 { return k.CreatedIndex },
 			show: func(v *view, k *model.Key) any { return keyRowOf(v, k) }}},
-	{name: "replaced_key", table: "LiteLLM_DeprecatedVerificationToken", key: []string{"id"}, columns: replacedColumns, objects: replaced{}},
+	{name: "replaced_key", table: "LiteLLM_DeprecatedVerificationToken", key: []string{"active_token_id"}, unique: []string{"token"}, columns: replacedColumns, objects: replaced{}},
 	{name: "team_member", table: "LiteLLM_TeamMembership", key: []string{"team_id", "user_id"}, columns: []string{"team_id", "user_id", "budget_id"},
 		spent: `gateway_spent('team_member', r.team_id || E'\x1f' || r.user_id)`,
 		objects: &table[*model.Member]{

@@ -245,12 +245,6 @@ func TestAnEmptyStateNeverEmptiesADatabase(t *testing.T) {
 	if got, want := counts(w.store.State()), counts(old); got != want {
 		t.Errorf("state came back with %v, was %v", got, want)
 	}
-	// The former cluster must not write on.
-	former := w.config("c1")
-	former.State = state.NewStore(nil)
-	again, err := project.New(former)
-	w.must(err)
-	_ = again
 }
 
 func counts(s *state.Snapshot) [9]int {

@@ -180,6 +180,9 @@ func (w *world) wants(want, sql string, args ...any) {
 
 // rows is a table's content by row, without some columns.
 func (w *world) rows(table, key string, without ...string) []string {
+	if without == nil {
+		without = []string{}
+	}
 	w.t.Helper()
 	r, err := w.pool.Query(context.Background(), fmt.Sprintf(`SELECT (to_jsonb(t) - $1::text[])::text FROM %q t ORDER BY %s`, table, key), without)
 	w.must(err)

@@ -45,8 +45,8 @@ func (w *work) write(ctx context.Context, v *view, pl *plan) error {
 			if len(batch) == 0 {
 				return nil
 			}
-			err := w.batch(ctx, v, pl.kind, batch)
-			w.progress(pl.kind, len(batch))
+			n, err := w.batch(ctx, v, pl.kind, batch)
+			w.progress(pl.kind, n)
 			batch, size = batch[:0], 0
 			return err
 		}
@@ -88,21 +88,23 @@ func makeItem(v *view, k *kind, id string, light bool) (item, bool) {
 
 // batch writes rows in one transaction; what the database refuses for its
 // content is found by writing one at a time.
-func (w *work) batch(ctx context.Context, v *view, k *kind, items []item) error {
-	err := w.transact(ctx, v, k, items)
+func (w *work) batch(ctx context.Context, v *view, k *kind, items []item) (written int, err error) {
+	written, err = w.transact(ctx, v, k, items)
 	if err == nil || !content(err) {
-		return err
+		return written, err
 	}
 	if len(items) == 1 {
 		v.faults(items[0].id, err)
-		return nil
+		return 0, nil
 	}
 	for i := range items {
-		if err := w.batch(ctx, v, k, items[i:i+1]); err != nil {
-			return err
+		n, err := w.batch(ctx, v, k, items[i:i+1])
+		written += n
+		if err != nil {
+			return written, err
 		}
 	}
-	return nil
+	return written, nil
 }
 
 // content reports whether PostgreSQL refused what it was given, rather than
@@ -119,20 +121,20 @@ func content(err error) bool {
 	return false
 }
 
-func (w *work) transact(ctx context.Context, v *view, k *kind, items []item) error {
+func (w *work) transact(ctx context.Context, v *view, k *kind, items []item) (written int, err error) {
 	tx, err := w.begin(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer rollback(ctx, tx)
 	if k.name == configKind {
 		if items, err = ownSettings(ctx, tx, items); err != nil || len(items) == 0 {
-			return err
+			return 0, err
 		}
 	}
 	if k.spent != "" {
 		if err := spend(ctx, tx, items); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	rows := make([][]byte, len(items))
@@ -144,28 +146,28 @@ func (w *work) transact(ctx context.Context, v *view, k *kind, items []item) err
 	if items[0].light {
 		sql = k.refresh()
 	}
-	if k.name == organizationKind {
+	if bytes.Contains(all, []byte(`"`+noBudget+`"`)) && !items[0].light {
 		if err := emptyBudget(ctx, tx); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if sql != "" {
 		if _, err := tx.Exec(ctx, sql, string(all)); err != nil {
-			return fmt.Errorf("projection: write %s: %w", k.table, err)
+			return 0, fmt.Errorf("projection: write %s: %w", k.table, err)
 		}
 	}
 	if k.name == teamKind && !items[0].light {
 		if err := teamAliases(ctx, tx, v, items); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if err := mark(ctx, tx, k, items); err != nil {
-		return err
+		return 0, err
 	}
 	if err := tx.Commit(ctx); err != nil {
-		return fmt.Errorf("projection: commit %s: %w", k.table, err)
+		return 0, fmt.Errorf("projection: commit %s: %w", k.table, err)
 	}
-	return nil
+	return len(items), nil
 }
 
 // upsert writes rows given as a JSON list. A row that stands so already is not
@@ -180,10 +182,16 @@ func (k *kind) upsert(links map[string]string) string {
 		}
 	}
 	columns, values := quoted(k.columns), strings.Join(picks, ", ")
-	set := slices.DeleteFunc(slices.Clone(k.columns), func(c string) bool { return slices.Contains(k.key, c) || c == "created_at" || c == "created_by" })
+	set := slices.DeleteFunc(slices.Clone(k.columns), func(c string) bool {
+		return slices.Contains(k.key, c) && k.unique == nil || slices.Contains(k.unique, c) || slices.Contains([]string{"id", "created_at", "created_by"}, c)
+	})
 	if k.spent != "" {
 		columns, values = columns+", spend", values+", coalesce("+k.spent+", 0)"
 		set = append(set, "spend")
+	}
+	conflict := k.unique
+	if conflict == nil {
+		conflict = k.key
 	}
 	on := "DO NOTHING"
 	if len(set) > 0 {
@@ -191,7 +199,7 @@ func (k *kind) upsert(links map[string]string) string {
 			quoted(set), prefixed("excluded", set), prefixed("t", set), prefixed("excluded", set))
 	}
 	return fmt.Sprintf(`INSERT INTO %q AS t (%s) SELECT %s FROM jsonb_populate_recordset(NULL::%q, $1::jsonb) r ON CONFLICT (%s) %s`,
-		k.table, columns, values, k.table, quoted(k.key), on)
+		k.table, columns, values, k.table, quoted(conflict), on)
 }
 
 // refresh writes only what has been spent, into rows that stand already.
