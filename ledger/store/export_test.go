@@ -26,6 +26,8 @@ var (
 	DecodeBodies = decodeBodies
 	ReadSums     = readSums
 	AppendSums   = appendSums
+	AppendDead   = appendDead
+	DecodeDead   = decodeDead
 )
 
 // ReadRollupKey and RollupKeyBytes are a rollup key's stored form.
