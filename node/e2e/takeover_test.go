@@ -30,14 +30,20 @@ func TestANodeKilledASecondAfterABurstTakesNoCountsWithIt(t *testing.T) {
 	victim.kill()
 	var all sync.WaitGroup
 	for i := range keys {
-		all.Go(func() { burstOver(t, rest, keys[i], 600, 20, bodies[i]) })
+		all.Go(func() {
+			// For a second nobody grants, and calls are refused: some come later too.
+			for range 4 {
+				burstOver(t, rest, keys[i], 300, 10, bodies[i])
+				<-time.After(2 * time.Second)
+			}
+		})
 	}
 	all.Wait()
 	for i := range keys {
 		worst, at := worstMinute(f, mark(i))
 		t.Logf("key %d: %d calls", i, len(at))
-		if worst > limit || len(at) < limit*90/100 {
-			t.Errorf("key %d: %d calls passed, %d of them within 60 s; want %d to %d", i, len(at), worst, limit*90/100, limit)
+		if worst > limit || len(at) < 400 {
+			t.Errorf("key %d: %d calls passed, %d of them within 60 s; want 400 to %d", i, len(at), worst, limit)
 		}
 	}
 }
