@@ -158,10 +158,10 @@ func groupLogsSQL(by []Dimension, r *Range) (string, []any) {
 		w.and("(model = ? OR model_group = ?)", r.Model, r.Model)
 	}
 	if !r.From.IsZero() {
-		w.and(`"startTime" >= ?`, r.From.UTC().Truncate(24*time.Hour))
+		w.and(`"startTime" >= ?::timestamp`, r.From.UTC().Truncate(24*time.Hour))
 	}
 	if !r.To.IsZero() {
-		w.and(`"startTime" < ?`, r.To.UTC().Truncate(24*time.Hour).Add(24*time.Hour))
+		w.and(`"startTime" < ?::timestamp`, r.To.UTC().Truncate(24*time.Hour).Add(24*time.Hour))
 	}
 	for _, d := range by {
 		if d == ByTeam && r.Team == "" || d == ByOrganization && r.Org == "" {

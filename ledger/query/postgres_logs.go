@@ -97,8 +97,8 @@ func logSQL(f *Filter, after *pgCursor, limit, skip int) (string, []any) {
 	if after != nil {
 		// The first condition alone would do; the plain bound lets every index
 		// that ends in "startTime" serve.
-		w.and(`("startTime", request_id) < (?, ?)`, after.start, after.id)
-		w.and(`"startTime" <= ?`, after.start)
+		w.and(`("startTime", request_id) < (?::timestamp, ?)`, after.start, after.id)
+		w.and(`"startTime" <= ?::timestamp`, after.start)
 	}
 	bodies := logNoBodies
 	if f.Bodies {
@@ -136,10 +136,10 @@ func (f *Filter) where() *where {
 		w.and("request_tags @> to_jsonb(?::text)", f.Tag)
 	}
 	if !f.From.IsZero() {
-		w.and(`"startTime" >= ?`, f.From.UTC())
+		w.and(`"startTime" >= ?::timestamp`, f.From.UTC())
 	}
 	if !f.To.IsZero() {
-		w.and(`"startTime" < ?`, f.To.UTC())
+		w.and(`"startTime" < ?::timestamp`, f.To.UTC())
 	}
 	return w
 }
@@ -169,7 +169,7 @@ func byRequestID(ctx context.Context, tx pgx.Tx, f *Filter) ([]Row, error) {
 		return nil, nil
 	}
 	at := time.UnixMilli(int64(id[0])<<40 | int64(id[1])<<32 | int64(id[2])<<24 | int64(id[3])<<16 | int64(id[4])<<8 | int64(id[5])).UTC()
-	return find(`"startTime" BETWEEN ? AND ? AND metadata->'tollgate'->>'call_id' = ?`, at.Add(-callWindow), at.Add(callWindow), id.String())
+	return find(`"startTime" BETWEEN ?::timestamp AND ?::timestamp AND metadata->'tollgate'->>'call_id' = ?`, at.Add(-callWindow), at.Add(callWindow), id.String())
 }
 
 // Count says how many rows a filter has.
