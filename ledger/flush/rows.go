@@ -1,10 +1,12 @@
 package flush
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -149,10 +151,22 @@ func (r *rows) candidates() []string {
 	return all
 }
 
+// ordered gives the numbers of the rows in the order of their ids: two nodes that
+// bring the same ids then wait for one another, and do not deadlock.
+func ordered(ids []string) []int {
+	order := make([]int, len(ids))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(ids[a], ids[b]) })
+	return order
+}
+
 // lines reads rows with their ids in front.
 type lines struct {
 	rows    *rows
 	ids     []string
+	order   []int
 	pending []byte
 	scratch []byte
 	next    int
@@ -166,12 +180,12 @@ func (l *lines) Read(p []byte) (int, error) {
 			if l.next == len(l.ids) {
 				break
 			}
-			from := 0
-			if l.next > 0 {
-				from = l.rows.ends[l.next-1]
+			i, from := l.order[l.next], 0
+			if i > 0 {
+				from = l.rows.ends[i-1]
 			}
-			l.scratch = escape(l.scratch[:0], l.ids[l.next])
-			l.scratch = append(l.scratch, l.rows.buf[from:l.rows.ends[l.next]]...)
+			l.scratch = escape(l.scratch[:0], l.ids[i])
+			l.scratch = append(l.scratch, l.rows.buf[from:l.rows.ends[i]]...)
 			l.pending = l.scratch
 			l.next++
 		}

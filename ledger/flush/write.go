@@ -81,7 +81,8 @@ func (t tx) logs(ctx context.Context, r *rows) error {
 	}
 	// Straight into the table: an id that another node takes between that look
 	// and this row breaks the unique key, and the next try sees it.
-	_, err = t.Conn().PgConn().CopyFrom(ctx, &lines{rows: r, ids: r.resolve(taken)}, `COPY "LiteLLM_SpendLogs" (`+rowColumns+`) FROM STDIN`)
+	ids := r.resolve(taken)
+	_, err = t.Conn().PgConn().CopyFrom(ctx, &lines{rows: r, ids: ids, order: ordered(ids)}, `COPY "LiteLLM_SpendLogs" (`+rowColumns+`) FROM STDIN`)
 	return err
 }
 

@@ -207,10 +207,24 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// start runs the server and waits until it answers.
+// start runs the server and waits until it answers. Children of one that was
+// killed may be on their way out still: then it is tried again.
 func (s *Server) start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var err error
+	for range 20 {
+		if err = s.run(); err == nil || !strings.Contains(err.Error(), "shared memory block") {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+		_ = os.Remove(filepath.Join(s.home, "log"))
+	}
+	return err
+}
+
+// run is one try of start; called with mu held.
+func (s *Server) run() error {
 	if s.cmd != nil {
 		return nil
 	}
@@ -274,10 +288,12 @@ func (s *Server) end(sig syscall.Signal) {
 	}
 	if sig == syscall.SIGKILL {
 		// Its children would notice only later, and hold its memory until then.
-		all := append([]int{s.cmd.Process.Pid}, children(s.cmd.Process.Pid)...)
-		for _, pid := range all {
+		// It is stopped first, so that it makes no more of them.
+		_ = s.cmd.Process.Signal(syscall.SIGSTOP)
+		for _, pid := range children(s.cmd.Process.Pid) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
+		_ = s.cmd.Process.Kill()
 	} else {
 		_ = s.cmd.Process.Signal(sig)
 	}
