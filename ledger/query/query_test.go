@@ -168,3 +168,19 @@ func TestQuestionThatNoBookKeepsIsNoPartialAnswer(t *testing.T) {
 	_, err = q.Groups(t.Context(), []query.Dimension{99}, query.Range{})
 	require.Error(t, err)
 }
+
+func TestNodesThatAreNotSettledAreNamed(t *testing.T) {
+	tails := []query.Tail{{Name: "a", Settle: func(context.Context) error { return nil }}}
+	settle := query.SettleAll(func() []query.Tail { return tails })
+	require.NoError(t, settle(t.Context()))
+	tails = append(tails, query.Tail{Name: "gone"}, query.Tail{Name: "slow", Settle: func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}})
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	var partial *query.PartialError
+	require.ErrorAs(t, settle(ctx), &partial)
+	require.Equal(t, []string{"gone", "slow"}, partial.Missing)
+	require.ErrorIs(t, partial, query.ErrAway)
+}
