@@ -72,10 +72,15 @@ func (n *node) Ready() error {
 func (n *node) Facts() map[string]any {
 	s := n.cluster.Status()
 	f := map[string]any{
-		"db": "Not connected", "cache": nil, "litellm_version": n.o.Version, "success_callbacks": []string{},
+		"db": n.databaseFact(), "cache": nil, "litellm_version": n.o.Version, "success_callbacks": []string{},
 		"node": n.o.Name, "node_id": s.NodeID, "region": n.o.Region, "state_index": s.Applied, "raft_state": s.State,
 		"in_flight_requests": n.calls.InFlight(), "cluster_id": s.ClusterID, "leader_id": s.LeaderID,
 		"state_age_ms": n.cluster.Staleness().Milliseconds(), "draining": n.server.Draining(),
+	}
+	if n.db != nil {
+		if h := n.db.Health(); !h.Healthy {
+			f["db_fault"], f["db_since"] = string(h.Class), h.Since
+		}
 	}
 	if r := n.store.State().Routing; r != nil {
 		// Shortened: the hash covers secrets, and anybody may read this.

@@ -21,7 +21,7 @@ func (n *node) openBooks(ctx, background context.Context, group *errgroup.Group)
 	var err error
 	n.ledger, err = store.Open(store.Config{
 		Dir: n.o.path("ledger"), Incarnation: n.identity.Incarnation, Sync: store.Mode(settings.LedgerSync),
-		Clock: n.clock, Logger: n.log, MaxBytes: n.o.LedgerMax,
+		Clock: n.clock, Logger: n.log, MaxBytes: n.o.LedgerMax, KeepFor: n.keepEntries(), KeepRollups: span(settings.LedgerKeepRollups),
 		Fatal: func(err error) {
 			n.log.Error("the ledger cannot go on", "error", err)
 			os.Exit(3) // the next start charges what was open
@@ -55,6 +55,18 @@ func (n *node) openBooks(ctx, background context.Context, group *errgroup.Group)
 	}
 	group.Go(func() error { return n.account.Run(background) })
 	return nil
+}
+
+// keepEntries is how long entries stay once every reader has them: shorter with
+// PostgreSQL, which then has them for longer.
+func (n *node) keepEntries() time.Duration {
+	if keep := span(n.store.State().Routing.Config.Tollgate.LedgerKeep); keep > 0 {
+		return keep
+	}
+	if addr, _ := n.database(); addr != "" {
+		return 7 * 24 * time.Hour
+	}
+	return 0 // the ledger's own default
 }
 
 // closeEarlierBooks gives the bank the final sums of this node's earlier

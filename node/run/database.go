@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
-)
 
-// errDatabase is what every wrong address of a database ends with.
-var errDatabase = errors.New("write postgresql://user:password@host:5432/database")
+	"tollgate/ledger/flush"
+)
 
 // databaseURL is the PostgreSQL that this node's environment names: DATABASE_URL,
 // or LiteLLM's parts of it. It is "" when there is none.
@@ -20,6 +18,9 @@ func databaseURL(env func(string) string) (string, error) {
 	host := env("DATABASE_HOST")
 	if host == "" {
 		return "", nil
+	}
+	if env("DATABASE_NAME") == "" {
+		return "", errors.New("DATABASE_HOST is set and DATABASE_NAME is not: name the database, or give the whole address in DATABASE_URL")
 	}
 	if port := env("DATABASE_PORT"); port != "" {
 		host += ":" + port
@@ -37,30 +38,10 @@ func databaseURL(env func(string) string) (string, error) {
 // checkDatabaseURL tells a wrong address now, not on the day it is first used.
 // That a database is away is no fault of the address: it may come back.
 func checkDatabaseURL(where, addr string) error {
-	u, err := url.Parse(addr)
-	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" || strings.Trim(u.Path, "/") == "" {
-		return fmt.Errorf("%s is no PostgreSQL address: %w", where, errDatabase)
+	if _, err := flush.ParseAddress(addr); err != nil {
+		return fmt.Errorf("%s: %w: write postgresql://user:password@host:5432/database", where, err)
 	}
 	return nil
-}
-
-// withoutPrisma is an address as LiteLLM's users write it, without the parameters
-// that only its own database library knows: PostgreSQL refuses what it does not.
-func withoutPrisma(addr string) string {
-	u, err := url.Parse(addr)
-	if err != nil {
-		return addr
-	}
-	q := u.Query()
-	if schema := q.Get("schema"); schema != "" {
-		q.Set("search_path", schema)
-	}
-	for _, name := range []string{"schema", "connection_limit", "pool_timeout", "pgbouncer", "socket_timeout",
-		"statement_cache_size", "sslaccept", "sslidentity", "sslpassword"} {
-		q.Del(name)
-	}
-	u.RawQuery = q.Encode()
-	return u.String()
 }
 
 // database is the PostgreSQL this node keeps its books in: the one its own
@@ -68,11 +49,11 @@ func withoutPrisma(addr string) string {
 // another node.
 func (n *node) database() (string, error) {
 	if addr := n.loaded.Config.General.DatabaseURL; addr != "" {
-		return withoutPrisma(addr), checkDatabaseURL("general_settings.database_url", addr)
+		return addr, checkDatabaseURL("general_settings.database_url", addr)
 	}
 	addr, err := databaseURL(n.env)
 	if addr != "" || err != nil {
-		return withoutPrisma(addr), err
+		return addr, err
 	}
 	v := n.store.State().ActiveConfig()
 	if v == nil || v.Config.General.DatabaseURL == "" {
@@ -82,5 +63,5 @@ func (n *node) database() (string, error) {
 	if opened.General.DatabaseURL == "" {
 		return "", fmt.Errorf("open the cluster's general_settings.database_url: %w", errors.Join(faults...))
 	}
-	return withoutPrisma(opened.General.DatabaseURL), nil
+	return opened.General.DatabaseURL, nil
 }

@@ -22,6 +22,9 @@ import (
 	"tollgate/config/secret"
 	"tollgate/config/state"
 	"tollgate/config/unit"
+	"tollgate/ledger/flush"
+	"tollgate/ledger/flush/project"
+	"tollgate/ledger/reader"
 	"tollgate/ledger/store"
 	"tollgate/limiter/budget"
 	"tollgate/limiter/rate"
@@ -32,33 +35,36 @@ import (
 
 // node is everything that one process runs, in the order in which it is made.
 type node struct {
-	o        Options
-	log      *slog.Logger
-	clock    unit.Clock
-	loaded   *file.Loaded
-	master   string // the master key in the clear, for the operator's eyes only
-	identity *cluster.Identity
-	port     *peer.Port
-	place    *place
-	health   *upstreamHealth
-	box      *secret.Box
-	store    *state.Store
-	applied  *applied
-	bank     *budget.Bank
-	audits   *auditTrail
-	cluster  *cluster.Node
-	ledger   *store.Ledger
-	account  *budget.Account
-	rates    *rate.Limiter
-	peers    *limitPeers
-	limits   atomic.Pointer[rate.Limiter] // rates, for other nodes' calls
-	calls    *call.Handler
-	server   *server.Server
-	upstream *upstream.Client
-	metrics  *prometheus.Registry
-	listener net.Listener
-	starting *starting
-	figures  atomic.Pointer[figures]
+	o         Options
+	log       *slog.Logger
+	clock     unit.Clock
+	loaded    *file.Loaded
+	master    string // the master key in the clear, for the operator's eyes only
+	identity  *cluster.Identity
+	port      *peer.Port
+	place     *place
+	health    *upstreamHealth
+	box       *secret.Box
+	store     *state.Store
+	applied   *applied
+	bank      *budget.Bank
+	audits    *auditTrail
+	cluster   *cluster.Node
+	ledger    *store.Ledger
+	readers   *reader.Set
+	db        *flush.Database // nil without PostgreSQL
+	projector *project.Projector
+	account   *budget.Account
+	rates     *rate.Limiter
+	peers     *limitPeers
+	limits    atomic.Pointer[rate.Limiter] // rates, for other nodes' calls
+	calls     *call.Handler
+	server    *server.Server
+	upstream  *upstream.Client
+	metrics   *prometheus.Registry
+	listener  net.Listener
+	starting  *starting
+	figures   atomic.Pointer[figures]
 
 	leave context.CancelCauseFunc // ends the node on its own wish
 }
@@ -250,6 +256,9 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	if err := n.openBooks(starting, background, group); err != nil {
 		return fromStop(ctx, err)
 	}
+	if err := n.openReaders(background, group); err != nil {
+		return err
+	}
 	if err := n.openFront(); err != nil {
 		return err
 	}
@@ -265,7 +274,9 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	n.starting.end()
 	context.AfterFunc(ctx, n.place.sayDraining)
 	context.AfterFunc(background, func() { n.leave(errEnds) }) // a failing room ends the node, in order
-	return n.server.Run(ctx, n.listener, n.o.DrainTimeout)
+	err := n.server.Run(ctx, n.listener, n.o.DrainTimeout)
+	n.flushReaders()
+	return err
 }
 
 // fromStop drops what failed only because the node was stopped meanwhile.
@@ -312,6 +323,9 @@ func (n *node) close(clean, left bool) error {
 	var errs []error
 	if n.upstream != nil {
 		n.upstream.Close()
+	}
+	if n.db != nil {
+		n.db.Close()
 	}
 	if n.ledger != nil {
 		errs = append(errs, n.ledger.Close())

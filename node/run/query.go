@@ -23,7 +23,7 @@ func (n *node) openQuery() query.Query {
 		}
 		return answer, nil
 	})
-	return query.NewJoined(func() []query.Book {
+	ledgers := query.NewJoined(func() []query.Book {
 		books := []query.Book{{Name: n.o.Name, Query: own}}
 		for _, m := range n.otherLedgers() {
 			b := query.Book{Name: m.Name}
@@ -36,4 +36,9 @@ func (n *node) openQuery() query.Query {
 		}
 		return books
 	})
+	if n.db == nil {
+		return ledgers
+	}
+	n.port.Handle(methodSettle, func(ctx context.Context, _ string, _ []byte) ([]byte, error) { return nil, n.settleOwn(ctx) })
+	return query.NewFallback(query.NewPostgres(query.PostgresConfig{Pool: n.db.Queries(), Settle: n.settle}), ledgers, n.clock, n.log)
 }
