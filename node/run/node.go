@@ -268,6 +268,7 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	if err := n.openAlerts(background, group); err != nil {
 		return err
 	}
+	n.awaitTakeover(starting)
 	n.announce()
 	group.Go(func() error { return n.reloads(background) })
 	group.Go(func() error { return n.makesCustomers(background) })

@@ -99,6 +99,30 @@ func (n *node) newProjector() (*project.Projector, error) {
 	})
 }
 
+// awaitTakeover lets a cluster that has just begun read a database of LiteLLM's
+// before it takes calls: the keys in there are its users'. A database that is
+// away is not waited for.
+func (n *node) awaitTakeover(ctx context.Context) {
+	if n.projector == nil || !n.cluster.IsLeader() || n.store.State().Keys.Len() > 0 {
+		return
+	}
+	n.starting.say("reading the database's keys, users and teams")
+	t := time.NewTicker(takeoverLook)
+	defer t.Stop()
+	for {
+		if s := n.projector.Stats(); s.Healthy || s.LastError != "" || !n.cluster.IsLeader() {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+const takeoverLook = 20 * time.Millisecond
+
 // callbacksEvery is how soon a changed list of callbacks is followed.
 const callbacksEvery = time.Second
 
