@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"tollgate/config/model"
@@ -227,10 +228,19 @@ func (p *Projector) turn(ctx context.Context, stay bool) error {
 		// A lock on a pooled connection outlives its user: give it back, or close.
 		ctx, end := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer end()
-		if _, err := conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", int64(lockKey)); err != nil {
+		_, err := conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", int64(lockKey))
+		if err == nil {
+			_, err = conn.Exec(ctx, "RESET enable_seqscan; RESET enable_hashjoin; RESET enable_mergejoin", pgx.QueryExecModeSimpleProtocol)
+		}
+		if err != nil {
 			conn.Conn().Close(ctx) //nolint:errcheck // it is being thrown away
 		}
 	}()
+	// Everything here is looked up by key. Plans made while a table is empty would
+	// read all of it, and are kept when it has grown.
+	if _, err := conn.Exec(ctx, "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return fmt.Errorf("projection: set up: %w", err)
+	}
 	p.note(func(s *Stats) { s.Working = true })
 	w := &work{p: p, db: conn.Conn()}
 	if err := w.findLinks(ctx); err != nil {
