@@ -34,14 +34,17 @@ func faults(t *testing.T, dir string, seed uint64) {
 		refuses[rng.Uint64N(60)+1] = true
 	}
 	s := &receiver{}
+	its := rand.New(rand.NewPCG(seed, 2)) // the receiver runs beside the test
 	s.fault = func(_ int, batch []*store.Entry) error {
-		time.Sleep(time.Duration(rng.Int64N(int64(3 * time.Second))))
-		switch rng.IntN(6) {
+		time.Sleep(time.Duration(its.Int64N(int64(3 * time.Second))))
+		switch its.IntN(6) {
 		case 0:
 			return errAway
 		case 1:
-			return &reader.Later{After: time.Duration(rng.Int64N(int64(time.Minute))), Err: errAway}
+			return &reader.Later{After: time.Duration(its.Int64N(int64(time.Minute))), Err: errAway}
 		case 2: // taken, and the answer is lost
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			for _, e := range batch {
 				if !refuses[e.Seq&0xffff] {
 					s.took = append(s.took, e.Seq)
