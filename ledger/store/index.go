@@ -315,4 +315,4 @@ func settledKeyBytes(k settledKey) []byte {
 
 // indexEvery is how far the index may lag behind when nobody asks: readers that
 // need it whole call CatchUp.
-const indexEvery = 200 * time.Millisecond
+const indexEvery = time.Second
