@@ -139,18 +139,6 @@ func (r *rows) resolve(taken map[string]bool) []string {
 	return ids
 }
 
-// candidates are all ids that resolve may look up.
-func (r *rows) candidates() []string {
-	all := make([]string, 0, len(r.ids)+len(r.calls))
-	all = append(all, r.ids...)
-	for i, c := range r.calls {
-		if c != r.ids[i] {
-			all = append(all, c)
-		}
-	}
-	return all
-}
-
 // ordered gives the numbers of the rows in the order of their ids: two nodes that
 // bring the same ids then wait for one another, and do not deadlock.
 func ordered(ids []string) []int {

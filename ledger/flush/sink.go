@@ -178,10 +178,13 @@ func (s *Sink) transact(ctx context.Context, part []*store.Entry) (rows int, err
 		_ = t.Rollback(ctx)
 		return 0, err
 	}
+	to := part[len(part)-1].Seq
+	if part, err = s.passOver(ctx, t, part); err != nil {
+		return 0, err
+	}
 	if err := t.fill(ctx, &s.rows, part, *tables); err != nil {
 		return 0, err
 	}
-	to := part[len(part)-1].Seq
 	if err := t.move(ctx, s.node, to); err != nil {
 		return 0, fmt.Errorf("move the cursor: %w", err)
 	}

@@ -43,9 +43,12 @@ type tx struct {
 	d *Database
 }
 
-// bound sets how long statements and locks are waited for.
+// bound sets how long statements and locks are waited for, and that rows are
+// found by their keys: all that a flush looks up has an index, and without
+// statistics, as in a new table, the planner would rather read the whole.
 func (t tx) bound(ctx context.Context) error {
-	_, err := t.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d; SET LOCAL timezone = 'UTC'",
+	_, err := t.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d; SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %d; SET LOCAL timezone = 'UTC'; "+
+		"SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off",
 		t.d.cfg.Statement.Milliseconds(), t.d.cfg.Lock.Milliseconds(), 2*t.d.cfg.Batch.Milliseconds()))
 	return err
 }
@@ -70,19 +73,43 @@ func (t tx) move(ctx context.Context, node string, to uint64) error {
 
 // logs copies the rows of calls.
 func (t tx) logs(ctx context.Context, r *rows) error {
-	found, err := t.Query(ctx, `SELECT request_id FROM "LiteLLM_SpendLogs" WHERE request_id = ANY ($1)`, r.candidates())
-	if err != nil {
+	taken := make(map[string]bool, 2*len(r.ids))
+	if err := t.look(ctx, r.ids, taken); err != nil {
 		return err
 	}
-	taken := make(map[string]bool, 2*len(r.ids))
-	var id string
-	if _, err := pgx.ForEachRow(found, []any{&id}, func() error { taken[id] = true; return nil }); err != nil {
-		return err
+	// Those without their provider's id go by their call's own, which is free as
+	// a rule.
+	var own []string
+	seen := make(map[string]bool, len(r.ids))
+	for i, id := range r.ids {
+		if taken[id] || seen[id] {
+			own = append(own, r.calls[i])
+		}
+		seen[id] = true
+	}
+	if len(own) > 0 {
+		if err := t.look(ctx, own, taken); err != nil {
+			return err
+		}
 	}
 	// Straight into the table: an id that another node takes between that look
 	// and this row breaks the unique key, and the next try sees it.
 	ids := r.resolve(taken)
-	_, err = t.Conn().PgConn().CopyFrom(ctx, &lines{rows: r, ids: ids, order: ordered(ids)}, `COPY "LiteLLM_SpendLogs" (`+rowColumns+`) FROM STDIN`)
+	_, err := t.Conn().PgConn().CopyFrom(ctx, &lines{rows: r, ids: ids, order: ordered(ids)}, `COPY "LiteLLM_SpendLogs" (`+rowColumns+`) FROM STDIN`)
+	return err
+}
+
+// look notes which request ids stand in the table.
+func (t tx) look(ctx context.Context, ids []string, taken map[string]bool) error {
+	found, err := t.Query(ctx, `SELECT request_id FROM "LiteLLM_SpendLogs" WHERE request_id = ANY ($1)`, ids)
+	if err != nil {
+		return err
+	}
+	var id string
+	_, err = pgx.ForEachRow(found, []any{&id}, func() error {
+		taken[id] = true
+		return nil
+	})
 	return err
 }
 
@@ -185,6 +212,16 @@ func (t tx) spend(ctx context.Context, s spends, keys []spendKey) error {
 	return err
 }
 
+// shown is what gateway_spent says of many ids at once, and what is their sum of
+// all time.
+const shown = `WITH b AS (
+	SELECT u.id, split_part(u.id, E'\x1f', 1) AS first, split_part(u.id, E'\x1f', 2) AS second, s.spent, s.total
+	FROM unnest($2::text[]) AS u(id), LATERAL (
+		SELECT (coalesce(w.spend_nanos, 0)::numeric + coalesce(w.offset_nanos, 0))::double precision / 1e9::double precision AS spent,
+			(g.spend_nanos::numeric + g.offset_nanos)::double precision / 1e9::double precision AS total
+		FROM gateway_spend g LEFT JOIN gateway_spend w ON w.level = g.level AND w.id = g.id AND w.window_start = g.shown_window
+		WHERE g.level = $1 AND g.id = u.id AND g.window_start = 0 OFFSET 0) s) `
+
 // column is a spend column of LiteLLM's and whose sum it shows.
 type column struct{ level, sql string }
 
@@ -218,9 +255,7 @@ func (t tx) columns(ctx context.Context, keys []spendKey) error {
 	batch := &pgx.Batch{}
 	for _, c := range columns {
 		if ids := touched[c.level]; len(ids) > 0 {
-			batch.Queue(`WITH b AS (SELECT id, split_part(id, E'\x1f', 1) AS first, split_part(id, E'\x1f', 2) AS second, gateway_spent($1, id) AS spent,
-				(SELECT (spend_nanos::numeric + offset_nanos)::double precision / 1e9::double precision FROM gateway_spend WHERE level = $1 AND id = u.id AND window_start = 0) AS total
-				FROM unnest($2::text[]) AS u(id)) `+c.sql, c.level, ids)
+			batch.Queue(shown+c.sql, c.level, ids)
 		}
 	}
 	if batch.Len() == 0 {

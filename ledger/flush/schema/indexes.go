@@ -36,19 +36,17 @@ var indexes = []index{
 	{"LiteLLM_TeamTable", "LiteLLM_TeamTable_created_at_idx", `btree (created_at)`},
 }
 
-// daily are the tables of daily sums and what each is of.
-var daily = [...][2]string{{"User", "user_id"}, {"Team", "team_id"}, {"Organization", "organization_id"},
-	{"EndUser", "end_user_id"}, {"Agent", "agent_id"}, {"Tag", "tag"}}
+// daily are the tables of daily sums.
+var daily = [...]string{"LiteLLM_DailyUserSpend", "LiteLLM_DailyTeamSpend", "LiteLLM_DailyOrganizationSpend", "LiteLLM_DailyEndUserSpend",
+	"LiteLLM_DailyAgentSpend", "LiteLLM_DailyTagSpend"}
 
-// wanted are all indexes. Of the daily sums only those by day and by whom:
-// LiteLLM has more there, which cost each flush more than they spare a report.
+// wanted are all indexes. Of the daily sums only the one by day: by whom, their
+// unique keys serve, and LiteLLM's others there cost each flush more than they
+// spare a report.
 func wanted() []index {
 	all := indexes
 	for _, d := range daily {
-		table := "LiteLLM_Daily" + d[0] + "Spend"
-		all = append(all, index{table, table + "_date_idx", `btree (date)`},
-			index{table, table + "_" + d[1] + "_date_idx", `btree (` + d[1] + `, date)`},
-			index{table, table + "_api_key_idx", `btree (api_key)`})
+		all = append(all, index{d, d + "_date_idx", `btree (date)`})
 	}
 	return all
 }

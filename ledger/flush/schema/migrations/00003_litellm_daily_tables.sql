@@ -2,7 +2,8 @@
 -- LiteLLM's daily sums. Rows are upserted by the unique keys, whose names are
 -- LiteLLM's, so that a database of its making keeps its own, of whatever columns
 -- they are: who writes looks them up. '' stands for "none": a NULL would never
--- meet its like in a unique key.
+-- meet its like in a unique key. The pages of a new table keep room, because each
+-- row is updated many times on its day.
 
 CREATE TABLE IF NOT EXISTS "LiteLLM_DailyUserSpend" (
   id TEXT PRIMARY KEY,
@@ -12,7 +13,7 @@ CREATE TABLE IF NOT EXISTS "LiteLLM_DailyUserSpend" (
   spend DOUBLE PRECISION NOT NULL DEFAULT 0,
   created_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
   updated_at TIMESTAMP(3) NOT NULL
-);
+) WITH (fillfactor = 70);
 ALTER TABLE "LiteLLM_DailyUserSpend"
   ADD COLUMN IF NOT EXISTS model TEXT,
   ADD COLUMN IF NOT EXISTS model_group TEXT,
@@ -37,7 +38,7 @@ CREATE TABLE IF NOT EXISTS "LiteLLM_DailyTeamSpend" (
   spend DOUBLE PRECISION NOT NULL DEFAULT 0,
   created_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
   updated_at TIMESTAMP(3) NOT NULL
-);
+) WITH (fillfactor = 70);
 ALTER TABLE "LiteLLM_DailyTeamSpend"
   ADD COLUMN IF NOT EXISTS model TEXT,
   ADD COLUMN IF NOT EXISTS model_group TEXT,
@@ -62,7 +63,7 @@ CREATE TABLE IF NOT EXISTS "LiteLLM_DailyOrganizationSpend" (
   spend DOUBLE PRECISION NOT NULL DEFAULT 0,
   created_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
   updated_at TIMESTAMP(3) NOT NULL
-);
+) WITH (fillfactor = 70);
 ALTER TABLE "LiteLLM_DailyOrganizationSpend"
   ADD COLUMN IF NOT EXISTS model TEXT,
   ADD COLUMN IF NOT EXISTS model_group TEXT,
@@ -87,7 +88,7 @@ CREATE TABLE IF NOT EXISTS "LiteLLM_DailyEndUserSpend" (
   spend DOUBLE PRECISION NOT NULL DEFAULT 0,
   created_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
   updated_at TIMESTAMP(3) NOT NULL
-);
+) WITH (fillfactor = 70);
 ALTER TABLE "LiteLLM_DailyEndUserSpend"
   ADD COLUMN IF NOT EXISTS model TEXT,
   ADD COLUMN IF NOT EXISTS model_group TEXT,
@@ -112,7 +113,7 @@ CREATE TABLE IF NOT EXISTS "LiteLLM_DailyAgentSpend" (
   spend DOUBLE PRECISION NOT NULL DEFAULT 0,
   created_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
   updated_at TIMESTAMP(3) NOT NULL
-);
+) WITH (fillfactor = 70);
 ALTER TABLE "LiteLLM_DailyAgentSpend"
   ADD COLUMN IF NOT EXISTS model TEXT,
   ADD COLUMN IF NOT EXISTS model_group TEXT,
@@ -137,7 +138,7 @@ CREATE TABLE IF NOT EXISTS "LiteLLM_DailyTagSpend" (
   spend DOUBLE PRECISION NOT NULL DEFAULT 0,
   created_at TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
   updated_at TIMESTAMP(3) NOT NULL
-);
+) WITH (fillfactor = 70);
 ALTER TABLE "LiteLLM_DailyTagSpend"
   ADD COLUMN IF NOT EXISTS request_id TEXT,
   ADD COLUMN IF NOT EXISTS model TEXT,
