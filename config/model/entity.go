@@ -168,9 +168,10 @@ type Team struct {
 func (t *Team) EntityID() string { return t.ID }
 
 // Member is one user's membership in one team, with limits of its own by way
-// of a budget row.
+// of a budget row. Of Spending it keeps what counts as spent beside the ledger.
 type Member struct {
 	Meta
+	Spending
 	TeamID   string `json:"team_id"`
 	UserID   string `json:"user_id"`
 	BudgetID string `json:"budget_id,omitempty"`

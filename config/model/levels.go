@@ -30,9 +30,11 @@ type Organization struct {
 // EntityID is the organization id.
 func (o *Organization) EntityID() string { return o.ID }
 
-// OrgMember is one user's membership in one organization.
+// OrgMember is one user's membership in one organization. Of Spending it keeps
+// what counts as spent beside the ledger.
 type OrgMember struct {
 	Meta
+	Spending
 	OrganizationID string `json:"organization_id"`
 	UserID         string `json:"user_id"`
 	Role           string `json:"user_role,omitempty"`

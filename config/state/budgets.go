@@ -32,7 +32,7 @@ func (s *Snapshot) BudgetOf(sc model.Scope) (model.BudgetDef, bool) {
 		}
 	case model.DimOrgMember:
 		if m, ok := s.OrgMembers.Get(sc.ID); ok {
-			return s.rowBudget(m.BudgetID, &model.Spending{}, m.CreatedAt)
+			return s.rowBudget(m.BudgetID, &m.Spending, m.CreatedAt)
 		}
 	case model.DimTag:
 		return s.tagBudget(sc.ID)
@@ -93,7 +93,7 @@ func (s *Snapshot) memberBudget(id string) (model.BudgetDef, bool) {
 			row = t.MemberBudgetID
 		}
 	}
-	return s.rowBudget(row, &model.Spending{}, m.CreatedAt)
+	return s.rowBudget(row, &m.Spending, m.CreatedAt)
 }
 
 // rowBudget is the budget that a row gives to who points at it. What was set as

@@ -95,7 +95,7 @@ func (c *call) organizationFull(s *state.Snapshot, o *model.Organization) organi
 
 func (c *call) orgMemberRow(s *state.Snapshot, m *model.OrgMember) orgMemberRow {
 	row := orgMemberRow{UserID: m.UserID, OrganizationID: m.OrganizationID, Role: optional(m.Role), BudgetID: optional(m.BudgetID),
-		Spend:     c.spent(s, model.Scope{Dim: model.DimOrgMember, ID: m.EntityID()}, &model.Spending{}).USD(),
+		Spend:     c.spent(s, model.Scope{Dim: model.DimOrgMember, ID: m.EntityID()}, &m.Spending).USD(),
 		Budget:    c.budgetTable(s, m.BudgetID),
 		CreatedAt: moment(m.CreatedAt), UpdatedAt: moment(m.UpdatedAt)}
 	if u, ok := s.Users.Get(m.UserID); ok {

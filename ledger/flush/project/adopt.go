@@ -95,7 +95,7 @@ func (w *work) takeFrom(ctx context.Context, former string) error {
 	}
 	defer rollback(ctx, tx)
 	for _, sql := range []string{
-		"DELETE FROM gateway_state_cursor WHERE name LIKE 'adopted/%' OR name = 'projection'",
+		"DELETE FROM gateway_state_cursor WHERE name LIKE 'adopted/%' OR name IN ('projection', 'audit')",
 		"DELETE FROM gateway_projected",
 		`DELETE FROM gateway_spend WHERE level IN ('api_key', 'user', 'team', 'team_member', 'organization', 'organization_member', 'end_user', 'tag', 'proxy')`,
 		"SELECT gateway_carry_spend()",
@@ -303,6 +303,10 @@ func spendingOf(e model.Entity) *model.Spending {
 	case *model.EndUser:
 		return &e.Spending
 	case *model.Tag:
+		return &e.Spending
+	case *model.Member:
+		return &e.Spending
+	case *model.OrgMember:
 		return &e.Spending
 	}
 	return nil

@@ -69,7 +69,7 @@ var kinds = []kind{
 		objects: &table[*model.Member]{
 			of: func(s *state.Snapshot) *state.Table[*model.Member] { return s.Members },
 			about: func(m *model.Member) brief {
-				return brief{scope: scopeOf(model.DimMember, m.EntityID()), budget: m.BudgetID}
+				return brief{scope: scopeOf(model.DimMember, m.EntityID()), spending: &m.Spending, anchor: m.CreatedAt, budget: m.BudgetID}
 			},
 			made: func(m *model.Member) uint64 { return m.CreatedIndex },
 			show: func(v *view, m *model.Member) any { return memberRow{m.TeamID, m.UserID, text(m.BudgetID)} }}},
@@ -78,7 +78,7 @@ var kinds = []kind{
 		objects: &table[*model.OrgMember]{
 			of: func(s *state.Snapshot) *state.Table[*model.OrgMember] { return s.OrgMembers },
 			about: func(m *model.OrgMember) brief {
-				return brief{scope: scopeOf(model.DimOrgMember, m.EntityID()), budget: m.BudgetID}
+				return brief{scope: scopeOf(model.DimOrgMember, m.EntityID()), spending: &m.Spending, anchor: m.CreatedAt, budget: m.BudgetID}
 			},
 			made: func(m *model.OrgMember) uint64 { return m.CreatedIndex },
 			show: func(v *view, m *model.OrgMember) any {

@@ -339,6 +339,9 @@ func (w *world) checkSpends() {
 	if def, ok := s.BudgetOf(model.Scope{Dim: model.DimKey, ID: c.Hash}); !ok || def.OffsetIn(1793491200) != *usd(6) {
 		t.Errorf("budget of a key of a tier %+v", def)
 	}
+	if def, ok := s.BudgetOf(model.Scope{Dim: model.DimMember, ID: model.MemberID("team-1", "alice")}); !ok || def.OffsetIn(1793491200) != *usd(1.5) {
+		t.Errorf("budget of a member %+v", def)
+	}
 	for sql, want := range map[string]string{
 		`SELECT spend FROM "LiteLLM_VerificationToken" WHERE token = '` + hash("sk-aaaa") + `'`: "2.123456789",
 		`SELECT spend FROM "LiteLLM_VerificationToken" WHERE token = '` + hash("sk-bbbb") + `'`: "0",
@@ -349,6 +352,8 @@ func (w *world) checkSpends() {
 		`SELECT spend FROM "LiteLLM_TeamTable"`:                                                 "4.75",
 		`SELECT spend FROM "LiteLLM_OrganizationTable"`:                                         "7.25",
 		`SELECT spend FROM "LiteLLM_EndUserTable" WHERE user_id = 'passer-by'`:                  "0.25",
+		`SELECT spend FROM "LiteLLM_TeamMembership" WHERE user_id = 'alice'`:                    "1.5",
+		`SELECT spend FROM "LiteLLM_OrganizationMembership"`:                                    "0.5",
 		`SELECT spend FROM "LiteLLM_TagTable"`:                                                  "8",
 	} {
 		w.wants(want, sql)

@@ -56,6 +56,10 @@ type Config struct {
 	Propose func(ctx context.Context, m model.Mutation) error
 	// Every is the pause between two looks at the state; 0: a second.
 	Every time.Duration
+	// Beside is called after each look, in the turn of whoever projects and on its
+	// connection, for what is written beside the tables; nil: nothing is. An error
+	// ends the turn, and the next begins with a new connection.
+	Beside func(ctx context.Context, conn *pgx.Conn) error
 }
 
 // validate names everything that is missing.
@@ -254,6 +258,11 @@ func (p *Projector) turn(ctx context.Context, stay bool) error {
 			return err
 		}
 		p.note(func(s *Stats) { s.Healthy, s.LastError, s.Index = true, "", w.done.Index })
+		if p.cfg.Beside != nil {
+			if err := p.cfg.Beside(ctx, w.db); err != nil {
+				return err
+			}
+		}
 		if !stay {
 			return nil
 		}

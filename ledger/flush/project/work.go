@@ -32,7 +32,7 @@ type work struct {
 }
 
 // marker names the row that says which cluster has taken the database over.
-func (p *Projector) marker() string { return "adopted/" + p.cfg.Cluster }
+func (p *Projector) marker() string { return Marker(p.cfg.Cluster) }
 
 // pass brings the tables in step with one state.
 func (w *work) pass(ctx context.Context, s *state.Snapshot) error {
