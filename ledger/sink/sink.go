@@ -53,17 +53,6 @@ const defaultLinger = 5 * time.Second
 // CursorName is the name of a callback's reader.
 func CursorName(callback string) string { return "callback/" + callback }
 
-// WantsBodies reports whether a callback tells prompts and answers: calls then
-// keep their bodies for it, whether rows show them or not.
-func WantsBodies(callbacks []model.Callback) bool {
-	for i := range callbacks {
-		if callbacks[i].Content {
-			return true
-		}
-	}
-	return false
-}
-
 // Open makes the sinks of the callbacks, whose secrets must be opened. One that
 // cannot be made is left out and named in the error; the others are returned.
 func Open(callbacks []model.Callback, d Deps) ([]Named, error) {

@@ -33,6 +33,7 @@ func (n *nodeFlags) add(cmd *cobra.Command) {
 	f.StringVar(&o.Region, "region", "", "`REGION` of this node")
 	f.StringVar(&o.Zone, "zone", "", "`ZONE` of this node")
 	f.StringVar(&o.DatabaseRegion, "database-region", "", "`REGION` in which the PostgreSQL of this node stands (default: the node's)")
+	f.StringSliceVar(&o.CallbackDirs, "callback-dir", nil, "`DIR` in which callbacks of the configuration may write files; others stay in the data directory")
 	f.DurationVar(&o.DrainTimeout, "drain-timeout", 0, "how long calls in flight may finish at a stop (default 2m0s)")
 	f.DurationVar(&o.DrainNotice, "drain-notice", 0, "how long a stopping node says it is not ready and still takes calls, so that load balancers see it first")
 	f.StringVar(&n.maxBytes, "ledger-max-bytes", "", "disk `BYTES` that the ledger may take, such as 20GB (default: half of what is free)")

@@ -11,6 +11,7 @@ import (
 	"tollgate/config/file"
 	"tollgate/config/model"
 	"tollgate/ledger/store"
+	"tollgate/ledger/verify"
 	"tollgate/limiter/admit"
 	"tollgate/proxy/admin"
 	"tollgate/proxy/call"
@@ -36,6 +37,7 @@ func (n *node) openFront() error {
 		State: n.store, Mutate: n.cluster.Mutate, Unavailable: n.unavailable, Revoked: n.cluster.Spread, Consistent: n.consistent,
 		SealAnswer: func(entity, plain string) (string, error) { return n.box.Seal(entity, "answer", plain) },
 		OpenAnswer: func(entity, sealed string) (string, error) { return n.box.Open(entity, "answer", sealed) },
+		Verify:     func(ctx context.Context) (*verify.Report, error) { return verify.All(ctx, n.verify, nil) },
 		Spend:      n.openSpend(n.openQuery()), Limits: rateLooker{n.rates},
 		SealDeployment: n.sealDeployment, IsSecret: file.IsSecretParam,
 		MasterKeyHash: n.masterHash, Clock: n.clock, Logger: n.log, Rand: rand.Reader,

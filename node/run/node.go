@@ -26,6 +26,7 @@ import (
 	"tollgate/ledger/flush/project"
 	"tollgate/ledger/reader"
 	"tollgate/ledger/store"
+	"tollgate/ledger/verify"
 	"tollgate/limiter/budget"
 	"tollgate/limiter/rate"
 	"tollgate/proxy/call"
@@ -54,6 +55,7 @@ type node struct {
 	readers   *reader.Set
 	db        *flush.Database // nil without PostgreSQL
 	projector *project.Projector
+	verify    verify.Books // what a recount looks at
 	account   *budget.Account
 	rates     *rate.Limiter
 	peers     *limitPeers

@@ -38,8 +38,10 @@ type Options struct {
 	ClusterSecret string
 	// DatabaseRegion is where the PostgreSQL of this node stands, for residency.
 	DatabaseRegion string
-	PprofListen    string
-	DrainTimeout   time.Duration
+	// CallbackDirs are where callbacks may write files beside the data directory.
+	CallbackDirs []string
+	PprofListen  string
+	DrainTimeout time.Duration
 	// DrainNotice is how long a stopping node says that it is not ready and still
 	// takes calls, so that load balancers have seen it before connections are refused.
 	DrainNotice time.Duration

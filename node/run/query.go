@@ -5,6 +5,7 @@ import (
 
 	"tollgate/cluster/peer"
 	"tollgate/ledger/query"
+	"tollgate/ledger/verify"
 )
 
 // methodQuery asks a node what stands in its own ledger.
@@ -36,9 +37,12 @@ func (n *node) openQuery() query.Query {
 		}
 		return books
 	})
+	n.verify = verify.Books{Ledger: n.ledger, Ledgers: ledgers}
 	if n.db == nil {
 		return ledgers
 	}
 	n.port.Handle(methodSettle, func(ctx context.Context, _ string, _ []byte) ([]byte, error) { return nil, n.settleOwn(ctx) })
-	return query.NewFallback(query.NewPostgres(query.PostgresConfig{Pool: n.db.Queries(), Settle: n.settle}), ledgers, n.clock, n.log)
+	db := query.NewPostgres(query.PostgresConfig{Pool: n.db.Queries(), Settle: query.SettleAll(n.tails)})
+	n.verify.Database = db
+	return query.NewFallback(db, ledgers, n.clock, n.log)
 }

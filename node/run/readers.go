@@ -158,7 +158,7 @@ func (n *node) updateReaders(v *model.ConfigVersion) {
 	if v != nil {
 		opened, faults := n.box.OpenConfig(&v.Config)
 		callbacks, err := sink.Open(opened.Callbacks, sink.Deps{
-			Node: n.identity.NodeID, Agent: "tollgate/" + n.o.Version, Dir: n.o.DataDir, Region: n.o.Region, Clock: n.clock, Logger: n.log,
+			Node: n.identity.NodeID, Agent: "tollgate/" + n.o.Version, Dir: n.o.DataDir, FileRoots: n.o.CallbackDirs, Region: n.o.Region, Clock: n.clock, Logger: n.log,
 		})
 		if err = errors.Join(append(faults, err)...); err != nil {
 			n.log.Error("some callbacks do not run", "error", err)
@@ -188,41 +188,21 @@ func (n *node) flushReaders() {
 // methodSettle asks a node to write what it has booked to PostgreSQL.
 const methodSettle = "ledger.settle"
 
-// settle brings what all nodes have booked into PostgreSQL, so that an answer
-// from there lacks nothing. It names the nodes that could not.
-func (n *node) settle(ctx context.Context) error {
-	others := n.otherLedgers()
-	faults := make([]error, len(others)+1)
-	var all errgroup.Group
-	all.Go(func() error {
-		faults[len(others)] = n.settleOwn(ctx)
-		return nil
-	})
-	for i, m := range others {
-		if !n.place.alive(m.ID) {
-			faults[i] = query.ErrAway
-			continue
+// tails are what no node has written to PostgreSQL yet: an answer from there
+// waits for them.
+func (n *node) tails() []query.Tail {
+	tails := []query.Tail{{Name: n.o.Name, Settle: n.settleOwn}}
+	for _, m := range n.otherLedgers() {
+		t := query.Tail{Name: m.Name}
+		if n.place.alive(m.ID) {
+			t.Settle = func(ctx context.Context) error {
+				_, err := n.port.Call(ctx, m.ID, methodSettle, nil)
+				return err
+			}
 		}
-		all.Go(func() error {
-			_, faults[i] = n.port.Call(ctx, m.ID, methodSettle, nil)
-			return nil
-		})
+		tails = append(tails, t)
 	}
-	_ = all.Wait()
-	lacks := &query.PartialError{Err: errors.Join(faults...)}
-	for i, err := range faults {
-		switch {
-		case err == nil:
-		case i == len(others):
-			lacks.Missing = append(lacks.Missing, n.o.Name)
-		default:
-			lacks.Missing = append(lacks.Missing, others[i].Name)
-		}
-	}
-	if len(lacks.Missing) == 0 {
-		return nil
-	}
-	return lacks
+	return tails
 }
 
 func (n *node) settleOwn(ctx context.Context) error {
