@@ -21,6 +21,9 @@ func FuzzJSONIsMadeAcceptableAndElseLeftAlone(f *testing.F) {
 			return
 		}
 		require.True(t, json.Valid(out), "%q became %q", in, out)
+		if !utf8.Valid(in) { // runs of bad bytes become one character, the decoder makes it several
+			return
+		}
 		var a, b any
 		require.NoError(t, json.Unmarshal(in, &a))
 		require.NoError(t, json.Unmarshal(out, &b))
