@@ -22,12 +22,13 @@ func OpenCalls(k *Keeper, book string) (n int) {
 type Put struct {
 	Book      string
 	Anew, Ask bool
+	Turn      [2]uint64
 	store.CopyBatch
 }
 
 // AppendPut, DecodePut and the others are what is sent.
 func AppendPut(p *Put) []byte {
-	return appendPut(nil, &put{book: p.Book, anew: p.Anew, ask: p.Ask, CopyBatch: p.CopyBatch})
+	return appendPut(nil, &put{book: p.Book, turn: turn{p.Turn[0], p.Turn[1]}, anew: p.Anew, ask: p.Ask, CopyBatch: p.CopyBatch})
 }
 
 // DecodePut reads a put.
@@ -43,7 +44,7 @@ func DecodePut(b []byte) (*Put, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Put{p.book, p.anew, p.ask, p.CopyBatch}, nil
+	return &Put{p.book, p.anew, p.ask, [2]uint64{p.turn.incarnation, p.turn.number}, p.CopyBatch}, nil
 }
 
 // The other messages.
@@ -55,3 +56,13 @@ var (
 		return p.base, p.position, err
 	}
 )
+
+// Tidy does the upkeep of all copies.
+func Tidy(k *Keeper) error {
+	for _, c := range k.all() {
+		if err := c.use(func(cp *store.Copy) error { return cp.Upkeep(k.cfg.Clock.Now()) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

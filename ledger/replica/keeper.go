@@ -50,9 +50,16 @@ type Keeper struct {
 	cfg KeeperConfig
 	log *slog.Logger
 
-	mu     sync.Mutex // guards copies and closed, never held over I/O but to open one
-	copies map[string]*kept
-	closed bool
+	mu      sync.Mutex // guards what follows, never held over I/O but to open or delete a copy
+	copies  map[string]*kept
+	senders map[string]*senderTurn
+	closed  bool
+}
+
+// senderTurn lets the messages of one ledger in, one at a time and in order.
+type senderTurn struct {
+	mu   sync.Mutex // guards last, and is held while a message is worked off
+	last turn
 }
 
 // kept is one copy. Who uses it holds mu for reading, who replaces it for
@@ -84,7 +91,7 @@ func NewKeeper(cfg KeeperConfig) (*Keeper, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the copies' directory: %w", err)
 	}
-	k := &Keeper{cfg: cfg, log: cfg.Logger, copies: map[string]*kept{}}
+	k := &Keeper{cfg: cfg, log: cfg.Logger, copies: map[string]*kept{}, senders: map[string]*senderTurn{}}
 	found, err := os.ReadDir(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("look for copies: %w", err)
@@ -221,6 +228,42 @@ func (k *Keeper) Serve(ctx context.Context, from string, payload []byte) ([]byte
 
 // put keeps what a node sends of its ledger.
 func (k *Keeper) put(from string, p *put) ([]byte, error) {
+	if err := k.may(from, p.book); err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	sender := k.senders[p.book]
+	if sender == nil {
+		sender = &senderTurn{}
+		k.senders[p.book] = sender
+	}
+	k.mu.Unlock()
+	sender.mu.Lock()
+	defer sender.mu.Unlock()
+	if !p.turn.after(sender.last) {
+		return nil, errLate
+	}
+	sender.last = p.turn
+	return k.keep(from, p)
+}
+
+var errLate = errors.New("keep a copy: a later message has come before this one")
+
+// may refuses a ledger that is another node's.
+func (k *Keeper) may(from, book string) error {
+	c, err := k.get(book, false)
+	if err != nil {
+		return nil // it is nobody's yet
+	}
+	var holder string
+	_ = c.use(func(cp *store.Copy) error { holder = cp.State().Holder; return nil }) // one that is being dropped is nobody's
+	if holder != "" && holder != from && !k.cfg.Lost(holder) {
+		return fmt.Errorf("keep a copy: the ledger %s is node %s's", book, holder)
+	}
+	return nil
+}
+
+func (k *Keeper) keep(from string, p *put) ([]byte, error) {
 	c, err := k.get(p.book, !p.ask)
 	if errors.Is(err, ErrNotKept) && p.ask {
 		return appendPlace(nil, place{answer: answerHave}), nil
@@ -231,9 +274,6 @@ func (k *Keeper) put(from string, p *put) ([]byte, error) {
 	var s store.CopyState
 	if err := c.use(func(cp *store.Copy) error { s = cp.State(); return nil }); err != nil {
 		return nil, err
-	}
-	if s.Holder != "" && s.Holder != from && !k.cfg.Lost(s.Holder) {
-		return nil, fmt.Errorf("keep a copy: the ledger %s is node %s's", p.book, s.Holder)
 	}
 	if p.ask {
 		if s.Taken { // it knows better itself what became of its calls

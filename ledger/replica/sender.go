@@ -116,7 +116,8 @@ const (
 
 // Run sends until ctx ends; no fault of another node ends it. It runs once.
 func (s *Sender) Run(ctx context.Context) error {
-	w := &stream{Sender: s}
+	// The time lets a second run of one incarnation go on above the first.
+	w := &stream{Sender: s, turn: turn{s.cfg.Ledger.Incarnation(), uint64(max(0, s.cfg.Clock.Now().UnixMicro()))}}
 	defer s.set(func() { s.ended = true })
 	for ctx.Err() == nil {
 		if s.cfg.Mode() == Off {

@@ -14,6 +14,7 @@ import (
 // stream is the state of a Sender's Run.
 type stream struct {
 	*Sender
+	turn turn   // of the last message
 	met  bool   // the peer has said where its copy stands
 	anew bool   // it is to throw it away
 	pos  uint64 // the copy's position
@@ -160,6 +161,8 @@ func (w *stream) step(ctx context.Context) error {
 func (w *stream) send(ctx context.Context, p *put) (place, error) {
 	ctx, end := context.WithTimeout(ctx, w.cfg.Within)
 	defer end()
+	w.turn.number++
+	p.turn = w.turn
 	answer, err := w.cfg.Call(ctx, w.Peer(), appendPut(nil, p))
 	if err != nil {
 		return place{}, err

@@ -32,8 +32,20 @@ const (
 // put is a stretch of a ledger on its way.
 type put struct {
 	book      string
+	turn      turn
 	anew, ask bool
 	store.CopyBatch
+}
+
+// turn is which message of a ledger's sender this is. One that comes after a
+// later one, because it hung somewhere, would undo what that has done.
+type turn struct{ incarnation, number uint64 }
+
+func (t turn) after(u turn) bool {
+	if t.incarnation != u.incarnation {
+		return t.incarnation > u.incarnation
+	}
+	return t.number > u.number
 }
 
 func appendPut(b []byte, p *put) []byte {
@@ -46,6 +58,8 @@ func appendPut(b []byte, p *put) []byte {
 	}
 	b = binary.AppendUvarint(b, flags)
 	b = appendBytes(b, []byte(p.book))
+	b = binary.AppendUvarint(b, p.turn.incarnation)
+	b = binary.AppendUvarint(b, p.turn.number)
 	b = binary.AppendUvarint(b, p.After)
 	b = binary.AppendUvarint(b, p.UpTo)
 	b = binary.AppendUvarint(b, p.Floor)
@@ -134,6 +148,7 @@ func decodePut(b []byte) (*put, error) {
 	flags := c.uint()
 	p.anew, p.Reset, p.ask = flags&flagAnew != 0, flags&flagReset != 0, flags&flagAsk != 0
 	p.book = string(c.bytes())
+	p.turn = turn{c.uint(), c.uint()}
 	p.After, p.UpTo, p.Floor = c.uint(), c.uint(), c.uint()
 	for range c.count(3) {
 		p.Entries = append(p.Entries, store.Record{Seq: c.uint(), Entry: c.bytes(), Bodies: c.bytes()})
