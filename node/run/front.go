@@ -33,12 +33,16 @@ func (n *node) openFront() error {
 		Clock: n.clock, Logger: n.log, Region: n.o.Region, Version: n.o.Version, Health: n.health,
 	})
 	n.calls = calls
+	audits, err := n.openAuditLog()
+	if err != nil {
+		return err
+	}
 	management, err := admin.New(admin.Deps{
 		State: n.store, Mutate: n.cluster.Mutate, Unavailable: n.unavailable, Revoked: n.cluster.Spread, Consistent: n.consistent,
 		SealAnswer: func(entity, plain string) (string, error) { return n.box.Seal(entity, "answer", plain) },
 		OpenAnswer: func(entity, sealed string) (string, error) { return n.box.Open(entity, "answer", sealed) },
 		Verify:     func(ctx context.Context) (*verify.Report, error) { return verify.All(ctx, n.verify, nil) },
-		Spend:      n.openSpend(n.openQuery()), Limits: rateLooker{n.rates},
+		Spend:      n.openSpend(n.openQuery()), Limits: rateLooker{n.rates}, Audit: audits,
 		SealDeployment: n.sealDeployment, IsSecret: file.IsSecretParam,
 		MasterKeyHash: n.masterHash, Clock: n.clock, Logger: n.log, Rand: rand.Reader,
 	})
@@ -46,7 +50,7 @@ func (n *node) openFront() error {
 		return err
 	}
 	operate, err := clusterapi.New(clusterapi.Deps{
-		Cluster: &operations{n}, State: n.store, Unavailable: n.unavailable, Logger: n.log, Clock: n.clock,
+		Cluster: &operations{n: n, imports: n.imports}, State: n.store, Unavailable: n.unavailable, Logger: n.log, Clock: n.clock,
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"tollgate/config/model"
 	"tollgate/config/unit"
 	"tollgate/ledger/flush"
+	"tollgate/ledger/flush/audit"
 	"tollgate/ledger/flush/project"
 	"tollgate/ledger/query"
 	"tollgate/ledger/reader"
@@ -29,6 +31,10 @@ func (n *node) openReaders(background context.Context, group *errgroup.Group) er
 	n.metrics.MustRegister(n.readers.Collector())
 	if err := n.openDatabase(background, group); err != nil {
 		return err
+	}
+	if n.db == nil {
+		alone := func() error { return audit.RetainAlone(n.auditConfig()) }
+		group.Go(func() error { return n.retainAudits(background, alone) })
 	}
 	group.Go(func() error { return n.readers.Run(background) })
 	n.updateReaders(nil)
@@ -49,7 +55,12 @@ func (n *node) openDatabase(background context.Context, group *errgroup.Group) e
 	n.log.Info("books are kept in PostgreSQL", "database", n.db.Name())
 	n.metrics.MustRegister(n.db.Collector())
 	group.Go(func() error { return n.db.Run(background) })
-	if n.projector, err = n.newProjector(); err != nil {
+	audits, err := n.openAudits(background, group)
+	if err != nil {
+		return err
+	}
+	group.Go(func() error { return n.retainAudits(background, audits.Retain) })
+	if n.projector, err = n.newProjector(audits); err != nil {
 		return err
 	}
 	group.Go(func() error { return n.projector.Run(background) })
@@ -80,23 +91,25 @@ func span(text string) time.Duration {
 	return w.Add(from).Sub(from)
 }
 
-func (n *node) newProjector() (*project.Projector, error) {
-	signing := n.env("LITELLM_SALT_KEY")
-	if signing == "" {
-		signing = n.master
-	}
+func (n *node) newProjector(audits *audit.Writer) (*project.Projector, error) {
 	return project.New(project.Config{
 		Pool: n.db.Projection(), Ready: n.db.Ready, State: n.store, Cluster: n.cluster.Status().ClusterID,
-		Leads: n.cluster.IsLeader, Clock: n.clock, Logger: n.log, SigningKey: signing, MasterKey: n.master,
-		Open: n.box.OpenDeployment, Seal: n.sealDeployment,
-		Propose: func(ctx context.Context, m model.Mutation) error {
-			r, err := n.cluster.Mutate(ctx, m)
-			if err == nil && r.Conflict != nil {
-				err = r.Conflict
-			}
-			return err
-		},
+		Leads: n.cluster.IsLeader, Clock: n.clock, Logger: n.log, SigningKey: n.signingKey(), MasterKey: n.master,
+		Open: n.box.OpenDeployment, Seal: n.sealDeployment, Beside: audits.Beside,
+		Propose: n.proposeTaken,
 	})
+}
+
+// signingKey is what LiteLLM's values in a database are sealed with.
+func (n *node) signingKey() string { return cmp.Or(n.env("LITELLM_SALT_KEY"), n.master) }
+
+// proposeTaken makes objects that were read from a database.
+func (n *node) proposeTaken(ctx context.Context, m model.Mutation) error {
+	r, err := n.cluster.Mutate(ctx, m)
+	if err == nil && r.Conflict != nil {
+		err = r.Conflict
+	}
+	return err
 }
 
 // awaitTakeover lets a cluster that has just begun read a database of LiteLLM's

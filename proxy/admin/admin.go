@@ -47,6 +47,7 @@ type Deps struct {
 	OpenAnswer func(entity, sealed string) (plain string, err error)
 	Spend      Spend
 	Limits     Limits // nil: what limits have left is not shown
+	Audit      Audit  // nil: the audit log is empty
 	// SealDeployment resolves environment references in a deployment's
 	// parameters and seals the secrets among them, in place. Nil refuses
 	// deployments that bring secrets.
@@ -173,12 +174,14 @@ func (a *Admin) find(path string) (methods map[string]handler, route, param stri
 	}
 	first := strings.IndexByte(path[1:], '/') + 1
 	last := strings.LastIndexByte(path, '/')
-	if first <= 0 || last <= first+1 {
+	if first <= 0 {
 		return nil, "", "", false
 	}
-	route = path[:first] + "/{}" + path[last:]
-	if m, ok := a.routes[route]; ok {
-		return m, route, path[first+1 : last], true
+	if last > first+1 {
+		route = path[:first] + "/{}" + path[last:]
+		if m, ok := a.routes[route]; ok {
+			return m, route, path[first+1 : last], true
+		}
 	}
 	route = path[:last] + "/{}"
 	m, ok := a.routes[route]

@@ -125,6 +125,9 @@ func (a *Admin) table() map[string]map[string]handler {
 	get(organizationActivity, "/organization/daily/activity", "/organization/daily/activity/aggregated")
 	get(customerActivity, "/customer/daily/activity", "/customer/daily/activity/aggregated")
 
+	get(auditLog, "/audit")
+	get(auditRow, "/audit/{}")
+
 	post(tokenCounter, "/utils/token_counter")
 	return t
 }

@@ -1,6 +1,7 @@
 package project
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 
@@ -24,14 +25,14 @@ func StorableText(s string) string { return storableText(s) }
 // parameters: sealed as the state has them. Whoever shows the row masks them.
 // It is nil for what no table shows.
 func Show(e model.Entity, now time.Time, loc *time.Location) (table string, row map[string]any) {
-	v := &view{s: state.NewStore(nil).State(), now: now, loc: loc, p: &Projector{}, faults: func(string, error) {}}
+	v := &view{s: &state.Snapshot{}, now: now, loc: loc, p: &Projector{}, faults: func(string, error) {}}
 	more := map[string]any{}
 	beside := func(name string, value any, there bool) {
 		if there {
 			more[name] = value
 		}
 	}
-	spending := func(s *model.Spending) {
+	if s := spendingOf(e); s != nil {
 		beside("budget_mode", s.BudgetMode, s.BudgetMode != "")
 		beside("spend_offset", s.SpendOffset.USD(), s.SpendOffset != 0)
 	}
@@ -39,18 +40,15 @@ func Show(e model.Entity, now time.Time, loc *time.Location) (table string, row 
 	switch e := e.(type) {
 	case *model.Key:
 		table, of = "LiteLLM_VerificationToken", keyRowOf(v, e)
-		spending(&e.Spending)
 		beside("data_regions", e.DataRegions, len(e.DataRegions) > 0)
 		beside("home_region", e.HomeRegion, e.HomeRegion != "")
 		beside("replaced_until", momentOf(e.ReplacesUntil), e.ReplacesUntil != nil)
 	case *model.User:
 		table, of = "LiteLLM_UserTable", userRowOf(v, e)
-		spending(&e.Spending)
 		beside("password", e.PasswordHash, e.PasswordHash != "")
 		beside("blocked", e.Blocked, e.Blocked)
 	case *model.Team:
 		table, of = "LiteLLM_TeamTable", teamRowOf(v, e)
-		spending(&e.Spending)
 		beside("data_regions", e.DataRegions, len(e.DataRegions) > 0)
 		beside("model_aliases", e.ModelAliases, len(e.ModelAliases) > 0)
 	case *model.Member:
@@ -61,21 +59,16 @@ func Show(e model.Entity, now time.Time, loc *time.Location) (table string, row 
 			r.Budget = e.BudgetID
 		}
 		table, of = "LiteLLM_OrganizationTable", r
-		spending(&e.Spending)
 		beside("data_regions", e.DataRegions, len(e.DataRegions) > 0)
 	case *model.OrgMember:
 		table, of = "LiteLLM_OrganizationMembership", &orgMemberRow{e.OrganizationID, e.UserID, text(e.Role), text(e.BudgetID), moment(e.CreatedAt), moment(e.UpdatedAt)}
-		spending(&e.Spending)
 	case *model.Budget:
 		table, of = "LiteLLM_BudgetTable", budgetRowOf(v, e)
-		spending(&e.Spending)
 	case *model.EndUser:
 		table, of = "LiteLLM_EndUserTable", &endUserRow{e.ID, text(e.Alias), text(e.AllowedRegion), text(e.DefaultModel), text(e.BudgetID), e.Blocked}
-		spending(&e.Spending)
 	case *model.Tag:
 		table, of = "LiteLLM_TagTable", &tagRow{e.Name, text(e.Description), list(e.Models), rawJSONOrNull(e.ModelInfo), text(e.BudgetID),
 			made(e.CreatedAt), text(e.CreatedBy), made(e.UpdatedAt)}
-		spending(&e.Spending)
 	case *model.DBModel:
 		table, of = "LiteLLM_ProxyModelTable", &modelRow{e.Deployment.ID, e.Group, orEmpty(e.Params), orEmpty(e.Info),
 			made(e.CreatedAt), who(e.CreatedBy), made(e.UpdatedAt), who(e.UpdatedBy)}
@@ -85,7 +78,9 @@ func Show(e model.Entity, now time.Time, loc *time.Location) (table string, row 
 		return "", nil
 	}
 	data, err := json.Marshal(of)
-	if err != nil || json.Unmarshal(data, &row) != nil { // raw JSON of clients was checked when it came in
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	if err != nil || dec.Decode(&row) != nil { // raw JSON of clients was checked when it came in
 		row = map[string]any{}
 	}
 	for name, value := range more {
