@@ -214,6 +214,28 @@ func (l *Limiter) expire(s *stripe, r *record, now stamp) {
 	}
 }
 
+// yieldCredit gives back credit for which there is no demand any more, if it is
+// more than a hundredth of the limit: others may be short of it, and what a node
+// holds when it dies is lost to all for a minute.
+func (l *Limiter) yieldCredit(s *stripe, r *record, now stamp) {
+	trip := l.line(r.owner).trip()
+	if trip >= far && now.after(r.used) < time.Second {
+		return // it would be missed: the next call may be here before more is
+	}
+	idle := r.credit(now) - max(1, 2*r.expected(now, ahead+2*trip))
+	if idle <= 0 || idle < r.limit/100 {
+		return
+	}
+	for i := range r.pool {
+		if p := &r.pool[i]; p.ends.after(now) > 0 {
+			n := min(int64(p.units), idle)
+			s.sendBack(r, p.slot, n)
+			p.units -= uint32(n)
+			idle -= n
+		}
+	}
+}
+
 // send asks the owner, or whoever stands in for it.
 func (l *Limiter) send(ctx context.Context, o *outlook, ln *line, items []askItem, t instant) {
 	if !ln.lost.Load() {
@@ -340,6 +362,9 @@ func (l *Limiter) receive(s *stripe, r *record, it *askItem, a *answer, sent, t 
 	r.left = uint32(min(max(0, a.left), full))
 	r.reset = t.at.plus(min(a.reset, memory))
 	l.stats.granted.Add(int64(a.granted))
+	if a.granted > 0 && r.kind != Parallel {
+		r.patience = impatience
+	}
 	if _, d := s.dutyOf(r.id); r.kind == Parallel && d != nil && d.role == granting {
 		s.retry(r.id) // by now this node grants itself
 		return
@@ -362,7 +387,8 @@ func (l *Limiter) receive(s *stripe, r *record, it *askItem, a *answer, sent, t 
 	if a.flags&flagExhausted != 0 {
 		l.stats.exhausted.Add(1)
 		retry := max(time.Millisecond, a.retry)
-		r.noUntil = t.at.plus(max(time.Millisecond, min(retry, refusalLife)))
+		r.noUntil = t.at.plus(max(time.Millisecond, min(retry, refusalLife>>r.patience)))
+		r.patience -= min(r.patience, 1)
 		r.noUnits = uint32(min(max(1, it.least), full))
 		r.passes = t.at.plus(min(retry, memory))
 		s.deny(r, a.left, retry)

@@ -51,6 +51,8 @@ const (
 	ahead = 250 * time.Millisecond
 	// refusalLife bounds how long an owner's no is taken for granted.
 	refusalLife = 100 * time.Millisecond
+	// impatience is how often the first refusal after a grant halves that.
+	impatience = 4
 	// memory is how long a grant can still count in somebody's ring.
 	memory = slots*slotTime + slotTime
 	// pause is a silence of this node's own ticking after which it must ask

@@ -189,6 +189,7 @@ func (l *Limiter) lookAfter(s *stripe, o *outlook, t instant) {
 			more = more || due || r.held > 0 || r.lease(t.at) > 0
 		} else {
 			l.expire(s, r, t.at)
+			l.yieldCredit(s, r, t.at)
 			if len(s.backs[id]) > 0 || r.debt > 0 {
 				l.enqueue(s, r)
 				more = true
