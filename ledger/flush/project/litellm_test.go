@@ -1,7 +1,6 @@
 package project_test
 
 import (
-	"archive/zip"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -10,10 +9,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -25,105 +20,11 @@ import (
 	"tollgate/config/model"
 )
 
-// extras is the package that carries LiteLLM's own migrations.
-const extras = "litellm-proxy-extras==0.4.110"
-
-// litellmMigrations gives the SQL of LiteLLM's migrations, in order.
-func litellmMigrations(t *testing.T) []string {
-	t.Helper()
-	dir := t.TempDir()
-	out, err := exec.Command("python3", "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", dir, extras).CombinedOutput()
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("pip download %s: %v\n%s", extras, err, out)
-		}
-		t.Skipf("LiteLLM's migrations cannot be had (python3 with pip and access to PyPI needed): %v\n%s", err, out)
-	}
-	wheels, err := filepath.Glob(filepath.Join(dir, "*.whl"))
-	if err != nil || len(wheels) != 1 {
-		t.Fatalf("downloaded %v (%v)", wheels, err)
-	}
-	z, err := zip.OpenReader(wheels[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
-	byName := map[string]string{}
-	for _, f := range z.File {
-		if !strings.HasSuffix(f.Name, "/migration.sql") {
-			continue
-		}
-		r, err := f.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		sql, err := io.ReadAll(r)
-		r.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		byName[f.Name] = string(sql)
-	}
-	var names []string
-	for n := range byName {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	all := make([]string, len(names))
-	for i, n := range names {
-		all[i] = byName[n]
-	}
-	if len(all) < 100 {
-		t.Fatalf("only %d migrations found", len(all))
-	}
-	return all
-}
-
-// statements cuts a script at the semicolons that end statements: some of them
-// may not share a transaction with others.
-func statements(script string) []string {
-	var out []string
-	start := 0
-	for i := 0; i < len(script); i++ {
-		rest := script[i:]
-		skip := func(open, end string) {
-			if n := strings.Index(rest[len(open):], end); n >= 0 {
-				i += len(open) + n + len(end) - 1
-			} else {
-				i = len(script)
-			}
-		}
-		switch {
-		case strings.HasPrefix(rest, "--"):
-			skip("--", "\n")
-		case strings.HasPrefix(rest, "/*"):
-			skip("/*", "*/")
-		case rest[0] == '\'' || rest[0] == '"':
-			skip(rest[:1], rest[:1])
-		case rest[0] == '$':
-			if n := strings.IndexByte(rest[1:], '$'); n >= 0 && strings.Trim(rest[1:n+1], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_") == "" {
-				skip(rest[:n+2], rest[:n+2])
-			}
-		case rest[0] == ';':
-			out = append(out, script[start:i+1])
-			start = i + 1
-		}
-	}
-	return append(out, script[min(start, len(script)):])
-}
-
 // newLiteLLM makes a world on a database that LiteLLM's migrations made.
 func newLiteLLM(t *testing.T) *world {
-	migrations := litellmMigrations(t)
-	w := emptyWorld(t, pgtest.Start(t).NewDatabase(t))
-	for _, script := range migrations {
-		for _, sql := range statements(script) {
-			if strings.TrimSpace(sql) != "" {
-				w.exec(sql)
-			}
-		}
-	}
-	return w
+	url := pgtest.Start(t).NewDatabase(t)
+	pgtest.LiteLLM(t, url)
+	return emptyWorld(t, url)
 }
 
 func gcmWith(key []byte, plain string) string {
