@@ -35,3 +35,17 @@ func ReadRollupKey(b []byte) (RollupKey, error) { return readRollupKey(b) }
 
 // RollupKeyBytes encodes a rollup key.
 func RollupKeyBytes(k RollupKey) []byte { return rollupKey(&k) }
+
+// BoundSums sets how many sums the indexer remembers, in a half.
+func (l *Ledger) BoundSums(rollups, amounts int) {
+	l.index.mu.Lock()
+	defer l.index.mu.Unlock()
+	l.index.sums.bound(rollups, amounts)
+}
+
+// ForgetSums lets the indexer read each sum from the disk again.
+func (l *Ledger) ForgetSums() {
+	l.index.mu.Lock()
+	defer l.index.mu.Unlock()
+	l.index.sums.forget()
+}

@@ -25,8 +25,9 @@ const indexBatch = 1024
 type indexer struct {
 	done atomic.Uint64 // last entry indexed
 
-	mu     sync.Mutex // one pass at a time; guards minute
+	mu     sync.Mutex // one pass at a time; guards minute and sums
 	minute minuteRow
+	sums   sumCache
 }
 
 // minuteRow says which entries were settled in one minute. Minutes never run
@@ -38,6 +39,7 @@ type minuteRow struct {
 }
 
 func (ix *indexer) load(l *Ledger) error {
+	ix.sums.bound(rollupsKept, amountsKept)
 	done, err := l.metaUint(metaIndexed)
 	if err != nil {
 		return err
@@ -74,7 +76,7 @@ func (l *Ledger) indexPass() error {
 		return nil
 	}
 	p := pass{
-		l: l, batch: l.db.NewBatch(), minute: ix.minute,
+		l: l, batch: l.db.NewBatch(), minute: ix.minute, sums: &ix.sums,
 		rollups: map[RollupKey]*Sums{}, totals: map[scopeKey]unit.Money{}, settled: map[settledKey]unit.Money{},
 	}
 	defer p.batch.Close()
@@ -108,6 +110,7 @@ func (l *Ledger) indexPass() error {
 		return fmt.Errorf("read entries: %w", err)
 	}
 	if err := p.finish(last); err != nil {
+		ix.sums.forget() // they count what is not on the disk
 		return err
 	}
 	ix.minute = p.minute
@@ -135,6 +138,7 @@ type pass struct {
 	l       *Ledger
 	batch   *pebble.Batch
 	minute  minuteRow
+	sums    *sumCache
 	rollups map[RollupKey]*Sums
 	totals  map[scopeKey]unit.Money
 	settled map[settledKey]unit.Money
@@ -203,28 +207,14 @@ func (p *pass) putMinute() error {
 	return nil
 }
 
-// finish reads the old sums, writes the new ones and the cursor, and commits.
+// finish adds to the sums, writes them and the cursor, and commits.
 func (p *pass) finish(last uint64) error {
 	if err := p.putMinute(); err != nil {
 		return err
 	}
 	for k, add := range p.rollups {
-		key := rollupKey(&k)
-		old, err := p.get(key)
-		if err != nil {
+		if err := p.addRollup(rollupKey(&k), add); err != nil {
 			return err
-		}
-		sum := *add
-		if old != nil {
-			have, err := readSums(old)
-			if err != nil {
-				return err
-			}
-			sum.Add(have)
-		}
-		p.buf = appendSums(p.buf[:0], &sum)
-		if err := p.batch.Set(key, p.buf, nil); err != nil {
-			return fmt.Errorf("write rollup: %w", err)
 		}
 	}
 	for k, add := range p.totals {
@@ -254,24 +244,6 @@ func (p *pass) get(key []byte) ([]byte, error) {
 	}
 	out := append([]byte(nil), v...)
 	return out, closer.Close()
-}
-
-func (p *pass) addMoney(key []byte, add unit.Money) error {
-	old, err := p.get(key)
-	if err != nil {
-		return err
-	}
-	if old != nil {
-		have, w := binary.Varint(old)
-		if w <= 0 {
-			return fmt.Errorf("%w: a sum", ErrCorrupt)
-		}
-		add = add.Add(unit.Money(have))
-	}
-	if err := p.batch.Set(key, binary.AppendVarint(nil, int64(add)), nil); err != nil {
-		return fmt.Errorf("write sum: %w", err)
-	}
-	return nil
 }
 
 func minuteKey(minute int64) []byte {

@@ -278,7 +278,7 @@ func (l *Ledger) DropSettled(incarnation uint64) error {
 	if err := b.DeleteRange(prefix, keyAfter(prefix), nil); err != nil {
 		return fmt.Errorf("drop settled sums: %w", err)
 	}
-	return l.apply(b, false)
+	return l.dropSums(b)
 }
 
 // waiters wakes readers that wait for the next entry.

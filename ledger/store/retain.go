@@ -143,7 +143,7 @@ func (l *Ledger) dropRollups(day int32) error {
 			return fmt.Errorf("drop old rollups: %w", err)
 		}
 	}
-	return l.apply(b, false)
+	return l.dropSums(b)
 }
 
 // dropBodies gives up the oldest quarter of the bodies.
