@@ -65,7 +65,7 @@ func newRoot(out, errOut io.Writer, n nodeFuncs) *cobra.Command {
 	root.AddCommand(newObjects()...)
 	root.AddCommand(newSpend(), newLedger())
 	root.AddCommand(newToken(), newMembers(), newStatus(), newDrain(), newLeave(), newForget(), newTransferLeadership(),
-		newSecrets(), newGossip(), newBackup(), newSnapshot())
+		newSecrets(), newGossip(), newBackup(), newSnapshot(), newImport())
 	if n.restore != nil {
 		root.AddCommand(newRestore(n.restore))
 	}

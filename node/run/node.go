@@ -55,6 +55,7 @@ type node struct {
 	readers   *reader.Set
 	db        *flush.Database // nil without PostgreSQL
 	projector *project.Projector
+	imports   *imports
 	verify    verify.Books // what a recount looks at
 	account   *budget.Account
 	rates     *rate.Limiter
@@ -261,6 +262,7 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	if err := n.openReaders(background, group); err != nil {
 		return err
 	}
+	n.openImports(background, group)
 	if err := n.openFront(); err != nil {
 		return err
 	}

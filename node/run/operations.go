@@ -18,7 +18,10 @@ import (
 
 // operations are what operators do to the cluster, over the API or the command
 // line. Where each is explained: package clusterapi.
-type operations struct{ n *node }
+type operations struct {
+	n       *node
+	imports *imports
+}
 
 var _ clusterapi.Cluster = (*operations)(nil)
 

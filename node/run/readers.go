@@ -1,7 +1,6 @@
 package run
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -98,18 +97,6 @@ func (n *node) newProjector(audits *audit.Writer) (*project.Projector, error) {
 		Open: n.box.OpenDeployment, Seal: n.sealDeployment, Beside: audits.Beside,
 		Propose: n.proposeTaken,
 	})
-}
-
-// signingKey is what LiteLLM's values in a database are sealed with.
-func (n *node) signingKey() string { return cmp.Or(n.env("LITELLM_SALT_KEY"), n.master) }
-
-// proposeTaken makes objects that were read from a database.
-func (n *node) proposeTaken(ctx context.Context, m model.Mutation) error {
-	r, err := n.cluster.Mutate(ctx, m)
-	if err == nil && r.Conflict != nil {
-		err = r.Conflict
-	}
-	return err
 }
 
 // awaitTakeover lets a cluster that has just begun read a database of LiteLLM's

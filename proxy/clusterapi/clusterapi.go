@@ -55,6 +55,11 @@ type Cluster interface {
 	// followed; progress is told as it goes.
 	RotateGossipKey(ctx context.Context, progress func(step string)) error
 
+	// StartImport begins to take over what LiteLLM has in the PostgreSQL database
+	// at from, and returns at once; Import tells how far it has come.
+	StartImport(ctx context.Context, from, by string) (Import, error)
+	Import(ctx context.Context) (Import, error)
+
 	// Backup writes a snapshot of the replicated state, secrets sealed.
 	Backup(ctx context.Context, w io.Writer) error
 }

@@ -77,6 +77,7 @@ func table() map[string]map[string]handler {
 		"/cluster/secrets/rotate":      {"GET": (*call).rotation, "POST": (*call).rotateSecrets},
 		"/cluster/secrets/finish":      post((*call).finishRotation),
 		"/cluster/gossip/rotate":       post((*call).rotateGossipKey),
+		"/cluster/import/litellm":      {"GET": (*call).showImport, "POST": (*call).startImport},
 		backupRoute:                    get((*call).backup),
 	}
 }

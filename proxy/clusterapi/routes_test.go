@@ -46,6 +46,8 @@ func TestRequestsBecomeOperations(t *testing.T) {
 		{"POST", "/cluster/secrets/rotate", `{"new_kek":"0123456789abcdef"}`, "rotate 0123456789abcdef", 200, `"current":"ab"`},
 		{"POST", "/cluster/secrets/finish", "", "finish", 200, `"current":"ab"`},
 		{"POST", "/cluster/gossip/rotate", "", "gossip", 200, `{"done":true}`},
+		{"GET", "/cluster/import/litellm", "", "importing", 200, `{"state":"none","node":"node-1","done":0,"total":0}`},
+		{"POST", "/cluster/import/litellm", `{"from":"postgres://u:p@host/db"}`, "import postgres://u:p@host/db by default_user_id", 202, `"state":"running"`},
 		{"GET", "/cluster/backup", "", "backup", 200, ""},
 	}
 	for _, c := range cases {
@@ -88,6 +90,8 @@ func TestEveryFieldIsCheckedBeforeAnythingIsAsked(t *testing.T) {
 		{"POST", "/cluster/secrets/rotate", `{"new_kek":"short"}`, []string{"new_kek:value_error"}},
 		{"POST", "/cluster/secrets/finish", `{"force":true}`, []string{"force:extra_forbidden"}},
 		{"POST", "/cluster/gossip/rotate", `{"key":"x"}`, []string{"key:extra_forbidden"}},
+		{"POST", "/cluster/import/litellm", `{}`, []string{"from:missing"}},
+		{"POST", "/cluster/import/litellm", `{"from":"","dry":true}`, []string{"dry:extra_forbidden", "from:value_error"}},
 	}
 	for _, c := range cases {
 		t.Run(c.path+" "+c.body, func(t *testing.T) {
@@ -232,6 +236,10 @@ func TestChangesAreLoggedWithWhoAndWithoutSecrets(t *testing.T) {
 	w.call("proxy_admin", "POST", "/cluster/secrets/rotate", `{"new_kek":"canary-canary-canary"}`)
 	w.call("proxy_admin", "POST", "/cluster/token", "")
 	w.call("proxy_admin", "POST", "/cluster/config/apply", `{"text":"a: canary","env":{"A":"canary"}}`)
+	w.call("proxy_admin", "POST", "/cluster/import/litellm", `{"from":"postgres://u:canary@host/db"}`)
+	w.f.err = errAway
+	w.call("proxy_admin", "POST", "/cluster/import/litellm", `{"from":"postgres://u:canary@host/db"}`)
+	w.f.err = nil
 	a := w.call("proxy_admin", "POST", "/cluster/secrets/rotate", `{"new_kek":"canary"}`)
 	require.NotContains(t, a.body, "canary")
 	log := w.log.String()

@@ -103,6 +103,12 @@ func (f *fake) RotateGossipKey(_ context.Context, progress func(string)) error {
 	}
 	return f.note("gossip")
 }
+func (f *fake) StartImport(_ context.Context, from, by string) (clusterapi.Import, error) {
+	return clusterapi.Import{State: clusterapi.ImportRunning, From: "host/db"}, f.note("import %s by %s", from, by)
+}
+func (f *fake) Import(context.Context) (clusterapi.Import, error) {
+	return clusterapi.Import{State: clusterapi.ImportNone, Node: "node-1"}, f.note("importing")
+}
 func (f *fake) Backup(ctx context.Context, w io.Writer) error {
 	if f.backup != nil {
 		return f.backup(ctx, w)

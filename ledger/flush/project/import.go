@@ -10,11 +10,12 @@ import (
 	"tollgate/config/model"
 	"tollgate/config/state"
 	"tollgate/config/unit"
+	"tollgate/ledger/flush"
 )
 
 // ImportConfig is what an import from another database works with.
 type ImportConfig struct {
-	URL                   string // of the database; it is only read
+	URL                   string // of the database, as DATABASE_URL has it; it is only read
 	State                 state.Getter
 	Clock                 unit.Clock
 	Logger                *slog.Logger
@@ -26,7 +27,12 @@ type ImportConfig struct {
 // Import takes over what LiteLLM has in a database that need not be the
 // cluster's own. It may be repeated: objects that exist are left as they are.
 func Import(ctx context.Context, cfg ImportConfig, progress func(done, total int, what string)) (Report, error) {
-	conn, err := pgx.Connect(ctx, cfg.URL)
+	addr, err := flush.ParseAddress(cfg.URL)
+	if err != nil {
+		return Report{}, fmt.Errorf("import: %w", err)
+	}
+	addr.ConnConfig.ValidateConnect = nil // a standby can be read as well
+	conn, err := pgx.ConnectConfig(ctx, addr.ConnConfig)
 	if err != nil {
 		return Report{}, fmt.Errorf("import: connect: %w", err)
 	}
