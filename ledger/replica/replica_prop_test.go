@@ -3,6 +3,7 @@ package replica_test
 import (
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -97,6 +98,7 @@ func mishaps(t *testing.T, dir string, seed uint64) {
 			c.there[id], c.net.down[id] = true, false
 		}
 	})
+	time.Sleep(10 * time.Second) // a keeper that has lost its disk is noticed when it is told something
 	until(t, 5*time.Minute, func() bool { return c.s.Acked() >= c.l.LastSeq() && c.s.LastError() == nil })
 	time.Sleep(3 * time.Second)
 	c.check()
@@ -122,6 +124,9 @@ func (c *chaos) reopen(id string) {
 	c.net.set(func() {
 		if k := c.net.keepers[id]; k != nil {
 			require.NoError(c.t, k.Close())
+			if c.rng.IntN(3) == 0 { // and its disk is a new one
+				require.NoError(c.t, os.RemoveAll(filepath.Join(c.dir, id)))
+			}
 		}
 		c.net.keepers[id] = openKeeper(c.t, replica.KeeperConfig{Dir: folder(c.t, c.dir, id)})
 		c.old = nil // what was on its way to it is gone
@@ -233,7 +238,7 @@ func (c *chaos) settled() {
 	if !kept {
 		return
 	}
-	require.GreaterOrEqual(c.t, s.Position, c.s.Acked())
+	require.GreaterOrEqual(c.t, max(s.Position, c.flushed), c.s.Acked())
 	require.LessOrEqual(c.t, s.Base, max(c.flushed, s.Floor))
 	require.Equal(c.t, len(c.open), replica.OpenCalls(k, "a"))
 }
@@ -257,5 +262,46 @@ func TestAMessageThatComesLateChangesNothing(t *testing.T) {
 		}
 		after, _ := stateOf(p.k, "a")
 		require.Equal(t, before, after)
+	})
+}
+
+func TestACallStandsInTheCopyAsOpenUntilItsEntryDoes(t *testing.T) {
+	virtual(t, func(t *testing.T, dir string) {
+		p := newPair(t, dir, func(c *replica.SenderConfig) { c.MaxBytes = 2000 })
+		var late, gone int
+		booked := map[store.CallID]bool{}
+		p.net.fault = func(_ string, payload []byte) (error, error) {
+			time.Sleep(200 * time.Millisecond) // entries pile up behind each message
+			m, err := replica.DecodePut(payload)
+			require.NoError(t, err)
+			for i := range m.Entries {
+				e, err := m.Entries[i].Decode()
+				require.NoError(t, err)
+				booked[e.CallID] = true
+			}
+			for _, call := range m.Gone {
+				gone++
+				if !booked[call] {
+					late++
+				}
+			}
+			return nil, nil
+		}
+		stop := run(t, p.s.Run)
+		defer stop()
+		var refs []store.Ref
+		for n := uint64(1); n <= 5; n++ {
+			ref, err := p.l.Begin(intent(1, n))
+			require.NoError(t, err)
+			refs = append(refs, ref)
+		}
+		until(t, 5*time.Second, func() bool { return replica.OpenCalls(p.k, "a") == 5 })
+		book(t, p.l, 1, 10, 100)
+		for n, ref := range refs {
+			_, err := p.l.Settle(ref, entry(1, uint64(n)+1))
+			require.NoError(t, err)
+		}
+		until(t, time.Minute, func() bool { return gone == 5 })
+		require.Zero(t, late, "calls dropped before their entries were there")
 	})
 }

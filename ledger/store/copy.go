@@ -137,9 +137,9 @@ func (c *Copy) State() CopyState {
 	return CopyState{Holder: c.holder, Base: c.base, Position: c.pos, Floor: c.floor, Taken: c.taken}
 }
 
-// Put writes a batch to the disk. The first may begin anywhere: the owner knows
-// from where on it needs a copy. What is there already is left out; a batch that
-// begins later than the copy ends is refused with ErrGap.
+// Put writes a batch to the disk. What is there already is left out; a batch that
+// begins later than the copy ends is refused with ErrGap, unless the owner needs
+// nothing of what lies between: so a new copy begins where it is first needed.
 func (c *Copy) Put(b *CopyBatch) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -156,8 +156,6 @@ func (c *Copy) Put(b *CopyBatch) error {
 	batch := c.l.db.NewBatch()
 	defer batch.Close()
 	switch {
-	case c.pos == 0 && c.base == 0:
-		next.Base, next.Position = b.After, b.After
 	case b.After > c.pos && b.After <= b.Floor:
 		// What lies between is needed by nobody.
 		next.Base, next.Position = b.After, b.After
