@@ -56,18 +56,21 @@ type node struct {
 	db        *flush.Database // nil without PostgreSQL
 	projector *project.Projector
 	imports   *imports
-	verify    verify.Books // what a recount looks at
-	account   *budget.Account
-	rates     *rate.Limiter
-	peers     *limitPeers
-	limits    atomic.Pointer[rate.Limiter] // rates, for other nodes' calls
-	calls     *call.Handler
-	server    *server.Server
-	upstream  *upstream.Client
-	metrics   *prometheus.Registry
-	listener  net.Listener
-	starting  *starting
-	figures   atomic.Pointer[figures]
+	copies    *copies
+	// flushedAtStart is what PostgreSQL had when this start last heard of it.
+	flushedAtStart uint64
+	verify         verify.Books // what a recount looks at
+	account        *budget.Account
+	rates          *rate.Limiter
+	peers          *limitPeers
+	limits         atomic.Pointer[rate.Limiter] // rates, for other nodes' calls
+	calls          *call.Handler
+	server         *server.Server
+	upstream       *upstream.Client
+	metrics        *prometheus.Registry
+	listener       net.Listener
+	starting       *starting
+	figures        atomic.Pointer[figures]
 
 	leave context.CancelCauseFunc // ends the node on its own wish
 }
@@ -281,6 +284,9 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	context.AfterFunc(background, func() { n.leave(errEnds) }) // a failing room ends the node, in order
 	err := n.server.Run(ctx, n.listener, n.o.DrainTimeout)
 	n.flushReaders()
+	if errors.Is(context.Cause(ctx), errLeaves) {
+		n.handOver()
+	}
 	return err
 }
 
@@ -328,6 +334,9 @@ func (n *node) close(clean, left bool) error {
 	var errs []error
 	if n.upstream != nil {
 		n.upstream.Close()
+	}
+	if n.copies != nil {
+		errs = append(errs, n.copies.keeper.Close())
 	}
 	if n.db != nil {
 		n.db.Close()

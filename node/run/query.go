@@ -14,9 +14,7 @@ const methodQuery = "ledger.query"
 // openQuery makes what answers questions about spend: this node's ledger and
 // those of the others as if they were one.
 func (n *node) openQuery() query.Query {
-	own := query.NewEmbedded(n.ledger, func() query.UserColumn {
-		return query.UserColumn(n.store.State().Routing.Config.Tollgate.UserColumn)
-	})
+	own := query.NewEmbedded(n.ledger, n.userColumn)
 	n.port.Handle(methodQuery, func(ctx context.Context, _ string, payload []byte) ([]byte, error) {
 		answer, err := query.Serve(ctx, own, payload)
 		if err != nil {
@@ -26,14 +24,18 @@ func (n *node) openQuery() query.Query {
 	})
 	ledgers := query.NewJoined(func() []query.Book {
 		books := []query.Book{{Name: n.o.Name, Query: own}}
+		heard := map[string]bool{n.identity.NodeID: true}
 		for _, m := range n.otherLedgers() {
-			b := query.Book{Name: m.Name}
 			if n.place.alive(m.ID) {
-				b.Query = query.NewRemote(func(ctx context.Context, payload []byte) ([]byte, error) {
-					return n.port.Call(ctx, m.ID, methodQuery, payload)
-				})
+				books = append(books, query.Book{Name: m.Name, Query: n.remoteBook(m.ID)})
+				heard[m.ID] = true
 			}
-			books = append(books, b)
+		}
+		books = append(books, n.lostBooks(heard)...)
+		for _, m := range n.otherLedgers() {
+			if !heard[m.ID] {
+				books = append(books, query.Book{Name: m.Name})
+			}
 		}
 		return books
 	})
@@ -45,4 +47,14 @@ func (n *node) openQuery() query.Query {
 	db := query.NewPostgres(query.PostgresConfig{Pool: n.db.Queries(), Settle: query.SettleAll(n.tails)})
 	n.verify.Database = db
 	return query.NewFallback(db, ledgers, n.clock, n.log)
+}
+
+func (n *node) remoteBook(id string) query.Query {
+	return query.NewRemote(func(ctx context.Context, payload []byte) ([]byte, error) {
+		return n.port.Call(ctx, id, methodQuery, payload)
+	})
+}
+
+func (n *node) userColumn() query.UserColumn {
+	return query.UserColumn(n.store.State().Routing.Config.Tollgate.UserColumn)
 }

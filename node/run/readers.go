@@ -31,6 +31,9 @@ func (n *node) openReaders(background context.Context, group *errgroup.Group) er
 	if err := n.openDatabase(background, group); err != nil {
 		return err
 	}
+	if err := n.openCopies(background, group); err != nil {
+		return err
+	}
 	if n.db == nil {
 		alone := func() error { return audit.RetainAlone(n.auditConfig()) }
 		group.Go(func() error { return n.retainAudits(background, alone) })
@@ -52,6 +55,11 @@ func (n *node) openDatabase(background context.Context, group *errgroup.Group) e
 		return err
 	}
 	n.log.Info("books are kept in PostgreSQL", "database", n.db.Name())
+	cursors, err := n.ledger.Cursors()
+	if err != nil {
+		return err
+	}
+	n.flushedAtStart = cursors[cursorDatabase]
 	n.metrics.MustRegister(n.db.Collector())
 	group.Go(func() error { return n.db.Run(background) })
 	audits, err := n.openAudits(background, group)
@@ -151,7 +159,7 @@ func (n *node) updateReaders(v *model.ConfigVersion) {
 	if n.db != nil {
 		sum := sha256.Sum256([]byte(n.db.Name()))
 		want = append(want, reader.Named{
-			Name: cursorDatabase, Sink: n.db.Sink(n.identity.NodeID), Settings: hex.EncodeToString(sum[:]),
+			Name: cursorDatabase, Sink: n.db.Sink(n.copies.book), Settings: hex.EncodeToString(sum[:]),
 			Config: reader.Config{MaxEntries: 5000, MaxBytes: 8 << 20, Linger: time.Second, Bodies: reader.RowBodies},
 		})
 	}

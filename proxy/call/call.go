@@ -45,8 +45,11 @@ type Deps struct {
 	Metrics   *Metrics
 	Clock     unit.Clock
 	Logger    *slog.Logger
-	Region    string
-	Version   string
+	// Copied returns when another node has a booked call too, where that is asked
+	// for; nil: nobody is waited for.
+	Copied  func(seq uint64)
+	Region  string
+	Version string
 }
 
 // Handler serves the model routes.

@@ -36,13 +36,16 @@ func (c *call) settle(o outcome) error {
 	}
 	c.cost, c.endAt = cost, now
 	e := c.entryOf(o, cost, now)
-	_, err := c.h.Ledger.Settle(c.intent, e)
+	seq, err := c.h.Ledger.Settle(c.intent, e)
 	if err != nil {
 		// The intent stays: the next start charges its maximum, so the budgets
 		// count that from now on. What else was held is free.
 		c.endReservations(o.usage.Total(), c.max)
 		c.h.Logger.Error("settlement not recorded", "call_id", c.idText, "error", err)
 		return err
+	}
+	if c.h.Copied != nil {
+		c.h.Copied(seq)
 	}
 	c.endReservations(c.countedTokens(&o.usage), cost.Total)
 	if o.usage.OutTotal > 0 {
