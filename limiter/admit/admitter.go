@@ -131,6 +131,9 @@ func (r *Reservation) takeRates(ctx context.Context, rates []RateCharge) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("wait for rate credit: %w", err)
 	}
+	if short.Unsure { // to say that the limit is used up would be a guess
+		return errSilent
+	}
 	c := &rates[short.Index]
 	return &Refusal{Scope: c.Scope, Kind: c.Kind, Limit: c.Limit, Remaining: short.Left, RetryAfter: short.RetryAfter}
 }
@@ -201,6 +204,8 @@ func (r *Reservation) GrowBy(ctx context.Context, more, least unit.Money) (unit.
 	got, err := r.a.budgets.Grow(ctx, r.charges, more, least, &r.money)
 	return got, refusal(err)
 }
+
+var errSilent = errors.New("the node that counts a rate limit of this call is there and has not answered in time")
 
 var errEnded = errors.New("the reservation has ended")
 

@@ -363,7 +363,7 @@ func (l *Limiter) receive(s *stripe, r *record, it *askItem, a *answer, sent, t 
 	r.reset = t.at.plus(min(a.reset, memory))
 	l.stats.granted.Add(int64(a.granted))
 	if a.granted > 0 && r.kind != Parallel {
-		r.patience = impatience
+		r.eager = eagerness
 	}
 	if _, d := s.dutyOf(r.id); r.kind == Parallel && d != nil && d.role == granting {
 		s.retry(r.id) // by now this node grants itself
@@ -387,8 +387,8 @@ func (l *Limiter) receive(s *stripe, r *record, it *askItem, a *answer, sent, t 
 	if a.flags&flagExhausted != 0 {
 		l.stats.exhausted.Add(1)
 		retry := max(time.Millisecond, a.retry)
-		r.noUntil = t.at.plus(max(time.Millisecond, min(retry, refusalLife>>r.patience)))
-		r.patience -= min(r.patience, 1)
+		r.noUntil = t.at.plus(max(time.Millisecond, min(retry, refusalLife>>r.eager)))
+		r.eager -= min(r.eager, 1)
 		r.noUnits = uint32(min(max(1, it.least), full))
 		r.passes = t.at.plus(min(retry, memory))
 		s.deny(r, a.left, retry)

@@ -15,7 +15,7 @@ func (r *record) lease(now stamp) int64 {
 func (r *record) spare(now stamp, mine int64) int64 { return r.lease(now) + mine - r.held }
 
 // tryParallel asks a limit of calls in flight.
-func (l *Limiter) tryParallel(s *stripe, o *outlook, h *Hold, t instant, take, last bool) (Short, verdict) {
+func (l *Limiter) tryParallel(s *stripe, o *outlook, h *Hold, t instant, take bool, late patience) (Short, verdict) {
 	room := max(1, h.Units)
 	if room > h.Limit {
 		return Short{Left: max(0, h.Limit)}, refused
@@ -39,7 +39,7 @@ func (l *Limiter) tryParallel(s *stripe, o *outlook, h *Hold, t instant, take, l
 			free = mine + max(0, most-ring.sum) - r.held
 		}
 		if room > free {
-			if !last && (r.noUntil.after(t.at) <= 0 || room < int64(r.noUnits)) && l.lent(s, h.ID, o.me, o.me) {
+			if late == early && (r.noUntil.after(t.at) <= 0 || room < int64(r.noUnits)) && l.lent(s, h.ID, o.me, o.me) {
 				return Short{Left: max(0, free), RetryAfter: time.Millisecond}, wanting
 			}
 			return Short{Left: max(0, free), RetryAfter: parallelRetry}, refused
@@ -51,21 +51,17 @@ func (l *Limiter) tryParallel(s *stripe, o *outlook, h *Hold, t instant, take, l
 			if r.noUntil.after(t.at) > 0 && room >= int64(r.noUnits) {
 				return Short{Left: max(0, free), RetryAfter: parallelRetry}, refused
 			}
-			r.lost = r.lost && r.lostUntil.after(t.at) > 0
-			if !r.lost && !last {
+			if !l.givenUp(r, t, late) {
 				return Short{Left: max(0, free), RetryAfter: time.Millisecond}, wanting
-			}
-			if last && !r.lost {
-				r.lost, r.lostUntil = true, t.at.plus(time.Second)
-				l.stats.lost.Add(1)
 			}
 			l.enqueue(s, r)
 			free = 0
-			if l.line(r.owner).lost.Load() {
+			gone := l.line(r.owner).lost.Load()
+			if gone {
 				free = o.degraded(h.ID, h.Limit, h.Home) - r.held
 			}
 			if room > free {
-				return Short{Left: max(0, free), RetryAfter: parallelRetry}, refused
+				return Short{Left: max(0, free), RetryAfter: parallelRetry, Unsure: !gone}, refused
 			}
 			l.stats.degraded.Add(1)
 		}

@@ -40,8 +40,10 @@ type Member struct {
 const (
 	// askWithin is after how long without an answer a node's owner counts as lost.
 	askWithin = 500 * time.Millisecond
-	// waitMost is how long a request waits for credit.
+	// waitMost is how long a request waits for credit of a node that does not
+	// answer, and waitSlow for one that is there and slow.
 	waitMost = time.Second
+	waitSlow = 4 * time.Second
 	// coalesce is how long an ask waits for company while another is under way.
 	coalesce = 500 * time.Microsecond
 	// creditLife is how long granted units may be used, counted from when they
@@ -51,8 +53,8 @@ const (
 	ahead = 250 * time.Millisecond
 	// refusalLife bounds how long an owner's no is taken for granted.
 	refusalLife = 100 * time.Millisecond
-	// impatience is how often the first refusal after a grant halves that.
-	impatience = 4
+	// eagerness is how often the first refusal after a grant halves that.
+	eagerness = 4
 	// memory is how long a grant can still count in somebody's ring.
 	memory = slots*slotTime + slotTime
 	// pause is a silence of this node's own ticking after which it must ask

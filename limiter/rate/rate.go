@@ -152,6 +152,9 @@ type Short struct {
 	// RetryAfter is when enough units will have left the ring; 0 when waiting
 	// does not help, because the limit is smaller than the request.
 	RetryAfter time.Duration
+	// Unsure is that whoever counts has not answered in time: the limit may have
+	// room.
+	Unsure bool
 }
 
 // New makes a Limiter. Its Run must be running for idle rings to be forgotten.

@@ -67,10 +67,10 @@ type record struct {
 	warm    bool  // used twice within a short time
 	told    bool  // left and reset are an owner's word
 	lost    bool  // until lostUntil
-	// patience falls with each refusal: the first are asked about again after a
-	// short part of refusalLife, halved so many times. At the end of a burst
-	// units come back that others did not need.
-	patience uint8
+	// eager falls with each refusal: the first are asked about again after a short
+	// part of refusalLife, halved so many times. At the end of a burst units come
+	// back that others did not need.
+	eager uint8
 
 	source    uint16 // of which ring the credit is
 	sourceInc uint32

@@ -24,6 +24,15 @@ const (
 	refused
 )
 
+// patience is how long a request has waited.
+type patience uint8
+
+const (
+	early  patience = iota
+	waited          // waitMost: for an owner that does not answer no longer
+	spent           // waitSlow: for nobody any longer
+)
+
 // instant is one reading of the clock in all the measures that are in use.
 type instant struct {
 	elapsed time.Duration
@@ -50,7 +59,7 @@ func (l *Limiter) takeTogether(ctx context.Context, holds []Hold) (Short, bool) 
 	locks := l.lock(holds, fixed[:0])
 	elapsed := l.elapsed()
 	o := l.outlook(elapsed)
-	short, v := l.attempt(o, instantAt(elapsed), holds, nil, false)
+	short, v := l.attempt(o, instantAt(elapsed), holds, nil, early)
 	l.unlock(locks)
 	if v == wanting && ctx != nil {
 		return l.await(ctx, holds)
@@ -59,9 +68,9 @@ func (l *Limiter) takeTogether(ctx context.Context, holds []Hold) (Short, bool) 
 }
 
 // attempt takes all holds or none. Those of a waiter that credit has been put
-// aside for count as passed; a last attempt falls back on what a node may admit
+// aside for count as passed; a late attempt falls back on what a node may admit
 // that nobody grants to.
-func (l *Limiter) attempt(o *outlook, t instant, holds []Hold, w *waiter, last bool) (Short, verdict) {
+func (l *Limiter) attempt(o *outlook, t instant, holds []Hold, w *waiter, late patience) (Short, verdict) {
 	short, v := Short{}, passed
 	for i := range holds {
 		h := &holds[i]
@@ -83,7 +92,7 @@ func (l *Limiter) attempt(o *outlook, t instant, holds []Hold, w *waiter, last b
 			}
 		}
 		if got == passed {
-			s, got = l.tryTogether(l.of(h.ID), o, h, t, v == passed, last)
+			s, got = l.tryTogether(l.of(h.ID), o, h, t, v == passed, late)
 		}
 		if w != nil && got == wanting {
 			w.wants[i].state = waiting
@@ -112,14 +121,14 @@ func (l *Limiter) attempt(o *outlook, t instant, holds []Hold, w *waiter, last b
 }
 
 // tryTogether asks one limit; with take it takes.
-func (l *Limiter) tryTogether(s *stripe, o *outlook, h *Hold, t instant, take, last bool) (Short, verdict) {
+func (l *Limiter) tryTogether(s *stripe, o *outlook, h *Hold, t instant, take bool, late patience) (Short, verdict) {
 	if h.Moves > 0 || l.moving.Load() {
 		home := l.homeNumber(h.Home)
 		l.current(s, h.ID, &home, &h.Moves)
 		h.Home = l.homeName(home)
 	}
 	if h.Kind == Parallel {
-		return l.tryParallel(s, o, h, t, take, last)
+		return l.tryParallel(s, o, h, t, take, late)
 	}
 	if h.Kind == Tokens && take && h.Units > h.Limit/8 {
 		// What is kept back for the others cannot be had in one piece.
@@ -143,7 +152,7 @@ func (l *Limiter) tryTogether(s *stripe, o *outlook, h *Hold, t instant, take, l
 	if take {
 		r.demand(t.at, h.Units)
 	}
-	return l.tryRecord(s, o, h, t, r, take, last)
+	return l.tryRecord(s, o, h, t, r, take, late)
 }
 
 // granted is the ring of a limit if this node is the one that grants, nil else.
@@ -257,7 +266,7 @@ func (l *Limiter) tryRing(s *stripe, o *outlook, h *Hold, t instant, r *ring, ta
 }
 
 // tryRecord is a request on any other node.
-func (l *Limiter) tryRecord(s *stripe, o *outlook, h *Hold, t instant, r *record, take, last bool) (Short, verdict) {
+func (l *Limiter) tryRecord(s *stripe, o *outlook, h *Hold, t instant, r *record, take bool, late patience) (Short, verdict) {
 	room := max(1, h.Units)
 	credit := r.credit(t.at)
 	if room <= credit && len(s.queues[h.ID]) == 0 {
@@ -288,20 +297,16 @@ func (l *Limiter) tryRecord(s *stripe, o *outlook, h *Hold, t instant, r *record
 	if r.noUntil.after(t.at) > 0 && room >= int64(r.noUnits) {
 		return Short{Left: free + credit, RetryAfter: max(time.Millisecond, r.passes.after(t.at))}, refused
 	}
-	if r.lost = r.lost && r.lostUntil.after(t.at) > 0; r.lost || last {
+	if l.givenUp(r, t, late) {
 		l.enqueue(s, r) // the owner may be back
-		if last && !r.lost {
-			r.lost, r.lostUntil = true, t.at.plus(time.Second)
-			l.stats.lost.Add(1)
-		}
-		alone := int64(0)
-		if l.line(r.owner).lost.Load() {
+		alone, gone := int64(0), l.line(r.owner).lost.Load()
+		if gone {
 			// Only then: where the nodes reach each other and cannot agree for a
 			// moment, somebody may well be granting.
 			alone = max(0, o.degraded(h.ID, h.Limit, h.Home)-r.own.sum(t.use))
 		}
 		if room > alone {
-			return Short{Left: alone, RetryAfter: time.Second}, refused
+			return Short{Left: alone, RetryAfter: time.Second, Unsure: !gone}, refused
 		}
 		if take {
 			r.own.add(t.use, h.Units)
@@ -313,6 +318,20 @@ func (l *Limiter) tryRecord(s *stripe, o *outlook, h *Hold, t instant, r *record
 		return Short{}, passed
 	}
 	return Short{Left: free + credit, RetryAfter: time.Millisecond}, wanting
+}
+
+// givenUp tells whether no word of an owner is to be waited for any more. One that
+// is there and slow is waited for longer: to refuse in its name would be wrong
+// where it has plenty, to admit without it where it has not.
+func (l *Limiter) givenUp(r *record, t instant, late patience) bool {
+	gone := l.line(r.owner).lost.Load()
+	r.lost = r.lost && gone && r.lostUntil.after(t.at) > 0
+	if r.lost || late == early || late == waited && !gone {
+		return r.lost
+	}
+	r.lost, r.lostUntil = gone, t.at.plus(time.Second)
+	l.stats.lost.Add(1)
+	return true
 }
 
 func (r *record) takeShare(h *Hold, t instant) {

@@ -58,13 +58,14 @@ func (l *Limiter) await(ctx context.Context, holds []Hold) (Short, bool) {
 	timer := time.NewTimer(waitMost)
 	defer timer.Stop()
 	l.stats.waited.Add(1)
-	last, gone := false, false
+	began := l.elapsed()
+	late, gone := early, false
 	for {
 		locks := l.lock(holds, nil)
 		t := instantAt(l.elapsed())
 		l.dequeue(holds, w)
 		o := l.outlook(t.elapsed)
-		short, v := l.attempt(o, t, holds, w, last)
+		short, v := l.attempt(o, t, holds, w, late)
 		if v != wanting || gone {
 			l.release(holds, w, t)
 			l.unlock(locks)
@@ -86,9 +87,14 @@ func (l *Limiter) await(ctx context.Context, holds []Hold) (Short, bool) {
 		select {
 		case <-w.wake:
 		case <-timer.C:
-			last = true
+			// From now on it looks now and then whether the owner is there.
+			late = waited
+			if l.elapsed()-began >= waitSlow {
+				late = spent
+			}
+			timer.Reset(waitMost / 4)
 		case <-ctx.Done():
-			last, gone = true, true
+			late, gone = spent, true
 		}
 	}
 }

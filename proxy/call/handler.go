@@ -316,7 +316,7 @@ func (c *call) admitContext() context.Context { return context.Background() }
 func (c *call) notAdmitted(err error) *refusal.Refusal {
 	var no *admit.Refusal
 	if !errors.As(err, &no) {
-		return refusal.Unavailable("admission_unavailable", "The budget bank did not answer in time ("+err.Error()+"). Nothing was charged; try again.", time.Second)
+		return refusal.Unavailable("admission_unavailable", "What has to be asked first did not answer in time ("+err.Error()+"). Nothing was charged; try again.", time.Second)
 	}
 	if no.Budget {
 		return c.budgetRefusal(no)
