@@ -10,6 +10,7 @@ import (
 // Names of kinds that are asked for elsewhere.
 const (
 	teamKind         = "team"
+	memberKind       = "team_member"
 	organizationKind = "organization"
 	configKind       = "config"
 )
@@ -64,7 +65,7 @@ var kinds = []kind{
 			made: func(k *model.Key) uint64 { return k.CreatedIndex },
 			show: func(v *view, k *model.Key) any { return keyRowOf(v, k) }}},
 	{name: "replaced_key", table: "LiteLLM_DeprecatedVerificationToken", key: []string{"active_token_id"}, unique: []string{"token"}, columns: replacedColumns, objects: replaced{}},
-	{name: "team_member", table: "LiteLLM_TeamMembership", key: []string{"team_id", "user_id"}, columns: []string{"team_id", "user_id", "budget_id"},
+	{name: memberKind, table: "LiteLLM_TeamMembership", key: []string{"team_id", "user_id"}, columns: []string{"team_id", "user_id", "budget_id"},
 		spent: spentBy("team_member", `r.team_id || E'\x1f' || r.user_id`),
 		objects: &table[*model.Member]{
 			of: func(s *state.Snapshot) *state.Table[*model.Member] { return s.Members },

@@ -24,6 +24,8 @@ type work struct {
 	at     time.Time       // of the clock when they did
 	resets time.Time       // when the first of the windows ends; zero: none does
 
+	ends map[string]time.Time // the same by kind
+
 	links    map[string]map[string]string // by table and column: SQL for what a foreign key lets in
 	archives map[string][]string          // columns that a table and its archive share
 	shown    time.Time                    // when progress was last told
@@ -59,9 +61,7 @@ func (w *work) pass(ctx context.Context, s *state.Snapshot) error {
 		if err != nil {
 			return err
 		}
-		if !pl.first.IsZero() && (first.IsZero() || pl.first.Before(first)) {
-			first = pl.first
-		}
+		first = earlier(first, pl.first)
 		w.total += len(pl.due) + len(pl.light) + len(pl.gone)
 		todo = append(todo, pl)
 	}
@@ -79,8 +79,9 @@ func (w *work) pass(ctx context.Context, s *state.Snapshot) error {
 		ON CONFLICT (name) DO UPDATE SET index = excluded.index, updated_at = now()`, int64(s.Index)); err != nil {
 		return fmt.Errorf("projection: move the cursor: %w", err)
 	}
-	if w.done == nil || reset || first.Before(w.resets) || w.resets.IsZero() {
-		w.resets = first
+	w.resets, w.ends = first, map[string]time.Time{}
+	for i := range todo {
+		w.ends[todo[i].name] = todo[i].first
 	}
 	if w.done == nil {
 		if _, err := w.db.Exec(ctx, `INSERT INTO gateway_state_cursor (name, index) VALUES ('projection_form', $1)
@@ -162,20 +163,32 @@ func (w *work) compare(ctx context.Context, v *view, pl *plan) error {
 	return rows.Err()
 }
 
-func (pl *plan) ends(end time.Time) {
-	if !end.IsZero() && (pl.first.IsZero() || end.Before(pl.first)) {
-		pl.first = end
+func (pl *plan) ends(end time.Time) { pl.first = earlier(pl.first, end) }
+
+// earlier is the first of two moments; zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
+	return a
+}
+
+// otherWindows reports whether objects of a kind may spend in other windows
+// though they have not changed: by what they point at, or by settings.
+func otherWindows(kind string, old, s *state.Snapshot) bool {
+	return old.Routing != s.Routing || old.Budgets != s.Budgets || old.ActiveConfig() != s.ActiveConfig() ||
+		kind == memberKind && old.Teams != s.Teams
 }
 
 // difference finds what changed since the last pass: what has a newer version,
 // points at something that is new, or spends in another window by now.
 func (w *work) difference(v *view, reset bool, pl *plan) {
 	old := w.done
-	moved := old.Routing != v.s.Routing // defaults and the time zone stand in it
+	moved := otherWindows(pl.name, old, v.s)
 	same := pl.same(old, v.s)
 	fresh := appeared(old, v.s)
 	if same && !reset && !moved && len(fresh) == 0 {
+		pl.first = w.ends[pl.name]
 		return
 	}
 	was := w.p.view(old, w.at, nil)
