@@ -241,13 +241,17 @@ func (c *Copy) Trim() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	floor := min(c.floor, c.pos)
-	if c.taken || floor <= c.base {
+	first, err := c.l.FirstSeq()
+	if err != nil {
+		return fmt.Errorf("trim the copy: %w", err)
+	}
+	if c.taken || first == 0 || first > floor {
 		return nil
 	}
 	// First the note, then the entries: a copy must not claim what it has not.
 	batch := c.l.db.NewBatch()
 	defer batch.Close()
-	next := CopyState{Holder: c.holder, Base: floor, Position: c.pos, Floor: c.floor}
+	next := CopyState{Holder: c.holder, Base: max(c.base, floor), Position: c.pos, Floor: c.floor}
 	if err := c.note(batch, next); err != nil {
 		return err
 	}
@@ -261,7 +265,7 @@ func (c *Copy) Trim() error {
 	if err := c.l.apply(batch, false); err != nil {
 		return fmt.Errorf("trim the copy: %w", err)
 	}
-	c.base = floor
+	c.base = next.Base
 	if c.l.index.done.Load() == 0 {
 		return nil
 	}
