@@ -24,6 +24,7 @@ type auditTrail struct {
 	own     uint64 // where the snapshot stands that this node began with; 0: it began with the log
 	from    uint64 // records before are missing; 0: none that this start knows of
 	started bool   // the node's own state has been read
+	off     bool   // the node has no ledger
 }
 
 // heard is called with every applied mutation, on the applying goroutine.
@@ -37,7 +38,10 @@ func (t *auditTrail) heard(m state.Applied) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.ledger == nil {
+	switch {
+	case t.off:
+		return
+	case t.ledger == nil:
 		t.waiting = append(t.waiting, records...)
 		return
 	}
@@ -104,6 +108,13 @@ func (t *auditTrail) begun() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.started = true
+}
+
+// without says that no ledger will come: a witness has none.
+func (t *auditTrail) without() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.off, t.waiting = true, nil
 }
 
 // open writes what has waited.

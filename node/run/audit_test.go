@@ -88,6 +88,15 @@ func TestAuditTrailIsOffWhereTheSettingsSaySo(t *testing.T) {
 	require.Empty(t, kept(t, l))
 }
 
+func TestAuditTrailOfANodeWithoutALedgerHoldsNothing(t *testing.T) {
+	w := newAuditWorld(t)
+	w.apply(model.Put(model.Teams, &model.Team{ID: "before"}, nil))
+	require.Len(t, w.machine.trail.waiting, 1)
+	w.machine.trail.without()
+	w.apply(model.Put(model.Teams, &model.Team{ID: "after"}, nil))
+	require.Empty(t, w.machine.trail.waiting)
+}
+
 func TestAuditTrailKnowsWhatItMissesWhenTheStateIsTakenOver(t *testing.T) {
 	source := newAuditWorld(t)
 	source.apply(model.Put(model.Teams, &model.Team{ID: "t"}, nil))

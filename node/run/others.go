@@ -438,6 +438,7 @@ func (p *place) lonely() error {
 
 // bearWitness is all that a witness does: it votes.
 func (n *node) bearWitness(ctx context.Context) error {
+	n.audits.without()
 	n.starting.end()
 	n.closeListener()
 	n.announceWitness()
