@@ -37,6 +37,8 @@ func ClassOf(err error) Class {
 	if !errors.As(err, &pg) {
 		var connecting *pgconn.ConnectError
 		switch {
+		case errors.Is(err, errWentBack):
+			return Other
 		case strings.Contains(err.Error(), "read only connection"):
 			return ReadOnly
 		case errors.As(err, &connecting):

@@ -1,7 +1,9 @@
 package flush_test
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -236,8 +238,67 @@ func TestTablesThatWereDroppedAreMadeAnew(t *testing.T) {
 	s.Exec(t, url, `DROP SCHEMA public CASCADE; CREATE SCHEMA public`)
 	require.Error(t, db.Sink("n1").Deliver(t.Context(), []*store.Entry{entry(1, 2)}))
 	require.Equal(t, flush.Schema, db.Health().Class)
-	require.NoError(t, db.Sink("n1").Deliver(t.Context(), []*store.Entry{entry(1, 2)}))
+	at, err := db.Sink("n1").Position(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, at)
+	require.NoError(t, db.Sink("n1").Deliver(t.Context(), []*store.Entry{entry(1, 1), entry(1, 2)}))
 	require.True(t, db.Health().Healthy)
+}
+
+// A standby that takes over without the last commits, or a backup put back, while
+// nothing is written: no connection is seen to break.
+func TestDatabaseThatHasLostWhatWasWrittenGetsItAgain(t *testing.T) {
+	s := pgtest.Start(t)
+	url := s.NewDatabase(t)
+	l, err := store.Open(store.Config{Dir: t.TempDir(), Ballast: -1})
+	require.NoError(t, err)
+	defer l.Close()
+	var all []*store.Entry
+	book := func(from, to uint64) {
+		for n := from; n <= to; n++ {
+			e := entry(1, n)
+			_, err := l.Settle(store.Ref{}, e)
+			require.NoError(t, err)
+			all = append(all, e)
+		}
+	}
+	db := open(t, url)
+	r := reader.New(l, "postgres", db.Sink("n1"), reader.Config{MinPause: time.Millisecond, Logger: slog.New(slog.DiscardHandler)})
+	ctx, end := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- r.Run(ctx) }()
+	defer func() { end(); require.NoError(t, <-done) }()
+	book(1, 5)
+	require.NoError(t, r.Flush(t.Context()))
+	s.Exec(t, url, `TRUNCATE "LiteLLM_SpendLogs", "LiteLLM_DailyUserSpend", gateway_spend; UPDATE gateway_flush_cursor SET last_seq = 0`)
+	book(6, 8)
+	require.Eventually(t, func() bool { return r.Flush(t.Context()) == nil }, 20*time.Second, time.Millisecond)
+	c := connect(t, url)
+	require.Equal(t, int64(8), one[int64](t, c, `SELECT count(*) FROM "LiteLLM_SpendLogs"`))
+	require.Equal(t, int64(8*750_001), one[int64](t, c, `SELECT spend_nanos FROM gateway_spend WHERE level = 'proxy'`))
+	require.True(t, db.Health().Healthy)
+}
+
+// A database that an early LiteLLM made counts in 32 bits.
+func TestDailyCountsThatAreFullDoNotStopTheFlush(t *testing.T) {
+	s := pgtest.Start(t)
+	url := s.NewDatabase(t)
+	db := open(t, url)
+	require.NoError(t, db.Ready(t.Context()))
+	s.Exec(t, url, `ALTER TABLE "LiteLLM_DailyUserSpend" ALTER prompt_tokens TYPE INTEGER, ALTER api_requests TYPE INTEGER`)
+	db = open(t, url)
+	var all []*store.Entry
+	for n := range uint64(3) {
+		e := entry(1, n+1)
+		e.Usage.InUncached = 1 << 30
+		all = append(all, e)
+	}
+	require.NoError(t, db.Sink("n1").Deliver(t.Context(), all))
+	all[2] = entry(1, 4)
+	require.NoError(t, db.Sink("n1").Deliver(t.Context(), all[2:]))
+	c := connect(t, url)
+	require.Equal(t, []string{"2147483647 4"}, ask(t, c, `SELECT prompt_tokens || ' ' || api_requests FROM "LiteLLM_DailyUserSpend"`))
+	require.Less(t, int64(math.MaxInt32), one[int64](t, c, `SELECT prompt_tokens FROM "LiteLLM_DailyTeamSpend"`))
 }
 
 func TestDatabaseThatIsAwayIsNoErrorUntilSomethingIsWritten(t *testing.T) {

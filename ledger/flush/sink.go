@@ -144,6 +144,11 @@ func (s *Sink) attempt(ctx context.Context, part []*store.Entry) error {
 	}
 }
 
+// errWentBack says that the database has lost what it had taken: a standby took
+// over without the last commits, or a backup was put back. To go on where the
+// reader stands would leave a gap, so it has to ask for the position anew.
+var errWentBack = errors.New("the database stands behind what was written to it")
+
 // transact is one transaction. It writes what the cursor has not passed.
 func (s *Sink) transact(ctx context.Context, part []*store.Entry) (rows int, err error) {
 	ctx, end := context.WithTimeout(ctx, s.d.cfg.Batch)
@@ -171,6 +176,9 @@ func (s *Sink) transact(ctx context.Context, part []*store.Entry) (rows int, err
 	last, err := t.cursor(ctx, s.node)
 	if err != nil {
 		return 0, fmt.Errorf("lock the cursor: %w", err)
+	}
+	if last < s.last.Load() {
+		return 0, errWentBack
 	}
 	part, err = s.after(last, part)
 	if err != nil || len(part) == 0 {

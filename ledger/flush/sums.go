@@ -122,6 +122,7 @@ type dailySum struct {
 type dailyTable struct {
 	name, entity string
 	unique       []string
+	short        []string // counts that its first versions keep in 32 bits
 	of           func(e *store.Entry, fn func(entity string))
 }
 

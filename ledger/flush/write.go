@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +34,11 @@ func (d *Database) findDaily(ctx context.Context) ([]dailyTable, error) {
 			GROUP BY x.indexrelid ORDER BY count(*) LIMIT 1`, pgx.Identifier{t.name}.Sanitize()).Scan(&t.unique)
 		if err != nil {
 			return nil, fmt.Errorf("look up the unique key of %s: %w", t.name, err)
+		}
+		err = conn.QueryRow(ctx, `SELECT coalesce(array_agg(attname::text), '{}') FROM pg_attribute
+			WHERE attrelid = to_regclass($1) AND atttypid = 'integer'::regtype AND attnum > 0 AND NOT attisdropped`, pgx.Identifier{t.name}.Sanitize()).Scan(&t.short)
+		if err != nil {
+			return nil, fmt.Errorf("look up the columns of %s: %w", t.name, err)
 		}
 	}
 	return tables, nil
@@ -157,8 +164,21 @@ func (t tx) days(ctx context.Context, table *dailyTable, entries []*store.Entry)
 	if len(sums) == 0 {
 		return nil
 	}
+	numbers := [...]string{"prompt_tokens", "completion_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "api_requests",
+		"successful_requests", "failed_requests"}
+	// A count that is full stays full: it must not stop the books.
+	var most [len(numbers)]int64
+	var set strings.Builder
+	for i, n := range numbers {
+		if most[i] = math.MaxInt64; slices.Contains(table.short, n) {
+			most[i] = math.MaxInt32
+			set.WriteString(n + " = least(t." + n + "::bigint + excluded." + n + ", 2147483647), ")
+			continue
+		}
+		set.WriteString(n + " = t." + n + " + excluded." + n + ", ")
+	}
 	var texts [8][]string
-	var counts [7][]int64
+	var counts [len(numbers)][]int64
 	spend := make([]float64, len(sums))
 	for i := range sums {
 		s := &sums[i]
@@ -166,15 +186,9 @@ func (t tx) days(ctx context.Context, table *dailyTable, entries []*store.Entry)
 			texts[j] = append(texts[j], v)
 		}
 		for j, v := range [...]int64{s.Prompt, s.Completion, s.CacheRead, s.CacheWrite, s.Requests, s.Successful, s.Failed} {
-			counts[j] = append(counts[j], v)
+			counts[j] = append(counts[j], min(v, most[j]))
 		}
 		spend[i] = s.Spend.USD()
-	}
-	numbers := []string{"prompt_tokens", "completion_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "api_requests",
-		"successful_requests", "failed_requests"}
-	var set strings.Builder
-	for _, n := range numbers {
-		set.WriteString(n + " = t." + n + " + excluded." + n + ", ")
 	}
 	args := make([]any, 0, 16)
 	kinds := make([]string, 0, 16)
@@ -190,7 +204,7 @@ func (t tx) days(ctx context.Context, table *dailyTable, entries []*store.Entry)
 		unique[i] = pgx.Identifier{c}.Sanitize()
 	}
 	_, err := t.Exec(ctx, `INSERT INTO "`+table.name+`" AS t (id, updated_at, `+table.entity+`, date, api_key, model, model_group, custom_llm_provider,
-			mcp_namespaced_tool_name, endpoint, `+strings.Join(numbers, ", ")+`, spend)
+			mcp_namespaced_tool_name, endpoint, `+strings.Join(numbers[:], ", ")+`, spend)
 		SELECT gen_random_uuid()::text, timezone('UTC', now()), b.* FROM unnest(`+strings.Join(kinds, ", ")+`) AS b
 		ON CONFLICT (`+strings.Join(unique, ", ")+`) DO UPDATE SET `+set.String()+`spend = round((t.spend + excluded.spend) * 1e9) / 1e9, updated_at = excluded.updated_at`, args...)
 	return err
