@@ -207,14 +207,18 @@ func (l *Limiter) gather(ctx context.Context, o *outlook, claims []claim, lost *
 	}
 	done := l.claims.begin(o.epoch)
 	defer done()
-	known := make([][]knowledge, len(open))
+	known, missing := make([][]knowledge, len(open)), false
 	for round := 0; len(open) > 0; round++ {
 		l.stats.gathers.Add(1)
 		// A ring on its way from one node to another is with neither: once more.
-		if !l.collect(ctx, o, open, lost, known) || round == 5 || ctx.Err() != nil {
+		var underway bool
+		if underway, missing = l.collect(ctx, o, open, lost, known); !underway || round == 5 || ctx.Err() != nil {
 			break
 		}
 		wait(ctx, 50*time.Millisecond)
+	}
+	if missing = missing && o.strict && len(open) > 0; missing {
+		wait(context.WithoutCancel(ctx), reignFor) // whoever it is may grant for so long
 	}
 	t := instantAt(l.elapsed())
 	now := l.outlook(t.elapsed)
@@ -226,6 +230,9 @@ func (l *Limiter) gather(ctx context.Context, o *outlook, claims []claim, lost *
 		c.home = l.homeName(home)
 		if winner := s.claims[c.id]; winner == o.me {
 			l.establish(s, now, c, known[i], t)
+			if ring, d := s.dutyOf(c.id); missing && c.kind != Parallel {
+				s.bar(ring, d)
+			}
 			l.settleClaim(s, now, c, lost)
 		} else {
 			_, d := s.makeDuty(c.id, t.slot)
@@ -292,8 +299,8 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 // collect asks all other nodes at once. It reports whether some ring is on its
-// way between two of them.
-func (l *Limiter) collect(ctx context.Context, o *outlook, claims []claim, lost *line, known [][]knowledge) (underway bool) {
+// way between two of them, and whether some node has not answered.
+func (l *Limiter) collect(ctx context.Context, o *outlook, claims []claim, lost *line, known [][]knowledge) (underway, missing bool) {
 	payload := encodeGather(claims)
 	var mu sync.Mutex
 	var all sync.WaitGroup
@@ -305,7 +312,11 @@ func (l *Limiter) collect(ctx context.Context, o *outlook, claims []claim, lost 
 	for i := range o.nodes {
 		n := &o.nodes[i]
 		ln := l.line(n.at)
-		if i == o.self || !n.alive || lost != nil && n.at == lost.at || ln.lost.Load() {
+		if i == o.self {
+			continue
+		}
+		if !n.alive || lost != nil && n.at == lost.at || ln.lost.Load() {
+			missing = true
 			continue
 		}
 		targets = append(targets, target{n, ln})
@@ -320,6 +331,9 @@ func (l *Limiter) collect(ctx context.Context, o *outlook, claims []claim, lost 
 			raw, err := l.call(ctx, ln, payload, askWithin)
 			if err != nil {
 				l.lose(ln)
+				mu.Lock()
+				missing = true
+				mu.Unlock()
 				return
 			}
 			list, err := decodeKnown(raw, len(claims))
@@ -341,7 +355,7 @@ func (l *Limiter) collect(ctx context.Context, o *outlook, claims []claim, lost 
 		})
 	}
 	all.Wait()
-	return underway
+	return underway, missing
 }
 
 // strangers are nodes that have taken one of the limits from here, or tell of it,

@@ -211,6 +211,10 @@ func TestPartitionStaysWithinItsBound(t *testing.T) {
 						w.worstIn(id, cut+time.Minute, healed), w.worstIn(id, healed+65*time.Second, time.Hour))
 					require.LessOrEqual(t, w.worstIn(id, cut+time.Minute, healed), bound)
 					require.LessOrEqual(t, w.worstIn(id, healed+65*time.Second, time.Hour), int64(limit))
+					if c.strict {
+						require.LessOrEqual(t, w.worst(id), int64(limit))
+						return
+					}
 					require.LessOrEqual(t, first, limit+limit*f/int64(c.nodes)+limit/5)
 				})
 			})

@@ -20,12 +20,13 @@ const (
 
 // line is what waits to be asked of one node.
 type line struct {
-	node string
-	at   uint16
-	lost atomic.Bool  // it does not answer this node
-	sure atomic.Int64 // when another node has last confirmed that
-	rtt  atomic.Int64 // smoothed, of asks
-	last atomic.Int64 // when it was last heard
+	node    string
+	at      uint16
+	lost    atomic.Bool  // it does not answer this node
+	sure    atomic.Int64 // when another node has last confirmed that
+	rtt     atomic.Int64 // smoothed, of asks
+	last    atomic.Int64 // when it was last heard
+	vouched atomic.Int64 // when it was asked what it last answered
 
 	mu    sync.Mutex // guards what follows
 	queue []uint64
@@ -309,8 +310,15 @@ func (l *Limiter) call(ctx context.Context, ln *line, payload []byte, within tim
 	}
 	now := l.elapsed()
 	ln.took(now - sent)
+	ln.vouch(sent)
 	l.hear(ln, now)
 	return raw, nil
+}
+
+func (ln *line) vouch(sent time.Duration) {
+	for old := ln.vouched.Load(); int64(sent) > old && !ln.vouched.CompareAndSwap(old, int64(sent)); {
+		old = ln.vouched.Load()
+	}
 }
 
 // hear notes that a node is there.

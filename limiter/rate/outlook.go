@@ -150,7 +150,7 @@ func (o *outlook) electorate(region string) *area {
 // majority.
 func (o *outlook) scaled(limit int64, region string) int64 {
 	e := o.electorate(region)
-	if e.visible >= e.registered || 2*e.visible > e.registered && !o.strict {
+	if 2*e.visible > e.registered {
 		return limit
 	}
 	if limit < 1<<40 {
@@ -161,6 +161,9 @@ func (o *outlook) scaled(limit int64, region string) int64 {
 
 // degraded is what a node may admit of a limit that nobody grants of.
 func (o *outlook) degraded(id uint64, limit int64, region string) int64 {
+	if o.strict {
+		return 0
+	}
 	m := int64(max(1, o.electorate(region).registered))
 	if limit >= m {
 		return limit / m
@@ -210,6 +213,7 @@ func (l *Limiter) look(v *View, now time.Duration, late bool) *outlook {
 	if late {
 		late = now-time.Duration(l.ticked.Swap(int64(now))) > pause
 	}
+	late = l.doubted.Swap(false) || late
 	if old != nil && old.src == v && now < old.until && old.version == found && !late {
 		return old
 	}

@@ -33,7 +33,7 @@ func (l *Limiter) tryParallel(s *stripe, o *outlook, h *Hold, t instant, take bo
 	free := int64(0)
 	if ring != nil {
 		ring.last = t.slot
-		most := max(0, o.scaled(h.Limit, h.Home)-o.shares.kept(h.Limit))
+		most := max(0, l.allowed(o, h.Limit, h.Home, t.elapsed)-o.shares.kept(h.Limit))
 		if free = mine + max(0, most-ring.sum) - r.held; room > free {
 			l.lapse(s, ring, t.at)
 			free = mine + max(0, most-ring.sum) - r.held
@@ -120,7 +120,7 @@ func (l *Limiter) grantParallel(s *stripe, o *outlook, ring *ring, d *duty, it *
 	if k.node == o.me { // it takes its own from the ring
 		return entry{}, answer{}, true
 	}
-	most := max(0, o.scaled(it.limit, it.home)-o.shares.kept(it.limit))
+	most := max(0, l.allowed(o, it.limit, it.home, t.elapsed)-o.shares.kept(it.limit))
 	own := int64(0)
 	if r := s.record(it.id); r != nil {
 		own = max(0, r.held-o.shares.mine(it.limit))

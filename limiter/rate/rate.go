@@ -55,8 +55,8 @@ type Config struct {
 	Clock unit.Clock // nil: the system's
 	// Peers are the other nodes; nil: there are none, ever.
 	Peers Peers
-	// Strict tells whether both sides of a partition use only their part of a
-	// limit, instead of the larger side all of it. nil: no.
+	// Strict tells whether only a side of a partition that is the majority may use
+	// a limit, and not even for a moment both. nil: no.
 	Strict func() bool
 }
 
@@ -90,11 +90,13 @@ type cluster struct {
 	numbering sync.Mutex // guards numbers and the growth of lines
 	numbers   map[string]uint16
 
-	moving atomic.Bool              // some limit has been at home elsewhere before
-	astray atomic.Bool              // rings have come that others own
-	homing atomic.Pointer[[]string] // regions by number
-	finals finals
-	claims claimsOpen
+	moving  atomic.Bool                              // some limit has been at home elsewhere before
+	doubted atomic.Bool                              // another may have granted meanwhile
+	reigns  atomic.Pointer[map[string]time.Duration] // until when this node may grant, by area
+	astray  atomic.Bool                              // rings have come that others own
+	homing  atomic.Pointer[[]string]                 // regions by number
+	finals  finals
+	claims  claimsOpen
 }
 
 // stripe is a share of the limits. index and rings hold no pointers, so a

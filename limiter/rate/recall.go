@@ -51,6 +51,7 @@ func (l *Limiter) recall(ctx context.Context, ids []uint64, asker uint16, within
 	}
 	l.stats.recalls.Add(1)
 	var all sync.WaitGroup
+	var busy sync.Map // limits whose slots an ask under way still tells to be in use
 	for at, ids := range by {
 		all.Go(func() {
 			// It goes on when the ask has been answered: the next one finds it done.
@@ -58,9 +59,13 @@ func (l *Limiter) recall(ctx context.Context, ids []uint64, asker uint16, within
 			if err != nil {
 				return
 			}
-			if list, err := decodeHeld(raw, len(ids)); err == nil {
-				for i, id := range ids {
-					l.returned(id, at, &list[i])
+			list, err := decodeHeld(raw, len(ids))
+			if err != nil {
+				return
+			}
+			for i, id := range ids {
+				if l.returned(id, at, &list[i]); list[i].seq == 0 {
+					busy.Store(id, true)
 				}
 			}
 		})
@@ -76,6 +81,10 @@ func (l *Limiter) recall(ctx context.Context, ids []uint64, asker uint16, within
 		for _, id := range ids {
 			s := l.of(id)
 			s.mu.Lock()
+			if _, again := busy.Load(id); again {
+				s.mu.Unlock()
+				continue
+			}
 			if _, d := s.dutyOf(id); d != nil {
 				d.recalled = until
 			}

@@ -62,6 +62,7 @@ func (l *Limiter) join(cfg Config) {
 	l.numbers = map[string]uint16{}
 	l.lines.Store(&[]*line{})
 	l.homing.Store(&[]string{""})
+	l.reigns.Store(&map[string]time.Duration{})
 	l.finals.by, l.claims.by = map[uint16]final{}, map[uint32]int{}
 	for i := range l.stripe {
 		s := &l.stripe[i]
@@ -106,6 +107,8 @@ func (l *Limiter) runTogether(ctx context.Context) error {
 	defer tick.Stop()
 	defer sweep.Stop()
 	defer ping.Stop()
+	vouch := time.NewTicker(reignEvery)
+	defer vouch.Stop()
 	due := time.NewTimer(time.Hour)
 	defer due.Stop()
 	l.work.start(func() { l.follow(ctx) })
@@ -120,6 +123,8 @@ func (l *Limiter) runTogether(ctx context.Context) error {
 			l.tick()
 		case <-ping.C:
 			l.pingAll(ctx)
+		case <-vouch.C:
+			l.vouchAll(ctx)
 		case <-sweep.C:
 			l.evictTogether(next, sweepStripes)
 			next = (next + sweepStripes) % stripes
@@ -145,6 +150,11 @@ func (l *Limiter) tick() {
 	elapsed := l.elapsed()
 	o := l.outlook(elapsed) // before the mark is set: it sees how long this node was away
 	l.ticked.Store(int64(max(1, elapsed)))
+	if l.strict != nil && l.strict() != o.strict {
+		l.found.Add(1)
+	}
+	l.renew(o, elapsed)
+	o = l.outlook(elapsed)
 	if l.astray.Swap(false) {
 		l.signal()
 	}

@@ -221,7 +221,7 @@ func (l *Limiter) grant(o *outlook, it *askItem, asker uint16, inc uint32, lost 
 	s.entries[k] = e
 	a.source, a.inc = l.line(d.source).node, d.inc
 	if it.kind != Parallel {
-		most := max(0, o.scaled(it.limit, it.home)-o.shares.kept(it.limit))
+		most := max(0, l.allowed(o, it.limit, it.home, t.elapsed)-o.shares.kept(it.limit))
 		a.left, a.reset = max(0, most-ring.sum), ring.reset(clock)
 		if a.flags&flagExhausted != 0 {
 			a.retry = max(time.Millisecond, ring.wait(most-max(1, it.least), clock))
@@ -249,7 +249,7 @@ func (l *Limiter) grantRate(s *stripe, o *outlook, ring *ring, d *duty, it *askI
 		ring.add(it.debt)
 		s.mark(it.id, d, ring.last)
 	}
-	most := max(0, o.scaled(it.limit, it.home)-o.shares.kept(it.limit))
+	most := max(0, l.allowed(o, it.limit, it.home, t.elapsed)-o.shares.kept(it.limit))
 	n := l.portion(d, max(0, most-ring.sum), it)
 	if !ring.fits(n) {
 		n = 0

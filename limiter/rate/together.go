@@ -228,7 +228,7 @@ func (l *Limiter) rehome(s *stripe, o *outlook, c claim, r *ring, d *duty) bool 
 // tryRing is a request on the node that grants.
 func (l *Limiter) tryRing(s *stripe, o *outlook, h *Hold, t instant, r *ring, take bool) (Short, verdict) {
 	d := &s.duties[s.index[h.ID]]
-	limit := o.scaled(h.Limit, h.Home)
+	limit := l.allowed(o, h.Limit, h.Home, t.elapsed)
 	most := max(0, limit-o.shares.kept(h.Limit))
 	clock := d.clock(t.elapsed)
 	r.advance(slotAt(clock))

@@ -10,7 +10,8 @@ import (
 
 // What an owner of limits has admitted itself nobody else has asked for: only the
 // counts that it sends know of it. A second after a burst they have arrived, so
-// when it is killed nothing is forgotten.
+// when it is killed nothing is forgotten. Nor does it take along what it holds of
+// limits that others own: that has gone back.
 func TestANodeKilledASecondAfterABurstTakesNoCountsWithIt(t *testing.T) {
 	t.Parallel()
 	f := fake.Start(t)
@@ -42,8 +43,8 @@ func TestANodeKilledASecondAfterABurstTakesNoCountsWithIt(t *testing.T) {
 	for i := range keys {
 		worst, at := worstMinute(f, mark(i))
 		t.Logf("key %d: %d calls", i, len(at))
-		if worst > limit || len(at) < 400 {
-			t.Errorf("key %d: %d calls passed, %d of them within 60 s; want 400 to %d", i, len(at), worst, limit)
+		if worst > limit || len(at) < limit*90/100 {
+			t.Errorf("key %d: %d calls passed, %d of them within 60 s; want %d to %d", i, len(at), worst, limit*90/100, limit)
 		}
 	}
 }
