@@ -86,7 +86,7 @@ func (p *parser) litellm(s *section) {
 		s.bad(s.v.get("timezone"), "timezone", "unknown time zone "+quote(c.Timezone), "write for example Europe/Berlin or UTC")
 	}
 	p.pythonHooks(s, "custom_provider_map", "post_call_rules", "guardrails")
-	p.withoutEffect(s, "modify_params", "allowed_fails", "cooldown_time", "context_window_fallbacks", "content_policy_fallbacks")
+	p.withoutEffect(s, "litellm_settings")
 	c.Raw = s.Rest(knownLiteLLM)
 }
 
@@ -145,27 +145,6 @@ func (p *parser) pythonHooks(s *section, names ...string) {
 	}
 }
 
-// withoutEffect warns of settings that are read and change nothing yet. Those
-// that ask for what happens anyway are left alone.
-func (p *parser) withoutEffect(s *section, names ...string) {
-	for _, name := range names {
-		v := s.v.get(name)
-		if v == nil || v.kind == kindNull || v.text == "false" || v.text == "simple-shuffle" {
-			continue
-		}
-		p.warn(v, join(s.path, name), "accepted, but without effect in this release", "calls are served all the same")
-	}
-}
-
-// unenforced warns of restrictions that are read and not applied.
-func (p *parser) unenforced(s *section, names ...string) {
-	for _, name := range names {
-		if v := s.v.get(name); v != nil && v.kind != kindNull && v.text != "false" {
-			p.warn(v, join(s.path, name), "accepted, but not enforced in this release", "do not rely on it")
-		}
-	}
-}
-
 func (p *parser) router(s *section) {
 	c := &p.out.Config.Router
 	s.Choice("routing_strategy", &c.Strategy, strategies...)
@@ -193,9 +172,8 @@ func (p *parser) router(s *section) {
 	c.TagMatchAll = !anyTag
 	s.Params("default_litellm_params", &c.DefaultParams)
 	p.namedBudgets(s, "provider_budget_config", &c.ProviderBudgets)
-	p.withoutEffect(s, "routing_strategy", "max_fallbacks", "retry_policy", "model_group_retry_policy", "allowed_fails",
-		"allowed_fails_policy", "cooldown_time", "enable_pre_call_check", "enable_pre_call_checks", "enable_tag_filtering",
-		"context_window_fallbacks", "content_policy_fallbacks")
+	p.withoutEffect(s, "router_settings")
+	p.inPart(s)
 	c.Raw = s.Rest(knownRouter)
 }
 
@@ -247,8 +225,7 @@ func (p *parser) general(s *section) {
 	p.alerting(s, &c.Alerting)
 	p.alertAddresses(s)
 	p.pythonHooks(s, "custom_auth", "custom_sso", "custom_key_generate")
-	p.unenforced(s, "allowed_ips", "enforced_params", "enable_jwt_auth", "enable_oauth2_auth", "role_permissions")
-	p.withoutEffect(s, "background_health_checks")
+	p.withoutEffect(s, "general_settings")
 	c.Raw = s.Rest(knownGeneral)
 }
 
@@ -311,6 +288,9 @@ func (p *parser) other(root *value) {
 		}
 		if f.name == "guardrails" && len(f.v.items) > 0 {
 			p.warn(f.v, f.name, "guardrails do not run in this release: requests are not checked by them", "do not rely on them")
+		}
+		if contains(inertSections, f.name) {
+			p.warn(f.key, f.name, "accepted, but without effect in this release", "calls are served all the same")
 		}
 		if p.out.Config.Other == nil {
 			p.out.Config.Other = map[string]json.RawMessage{}
