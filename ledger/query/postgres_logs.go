@@ -16,7 +16,7 @@ import (
 // logColumns are those of a Row without bodies. LiteLLM's own rows have NULLs
 // where ours have empty texts.
 const logColumns = `request_id, call_type, COALESCE(api_key, ''), COALESCE(spend, 0), COALESCE(total_tokens, 0), COALESCE(prompt_tokens, 0),
-	COALESCE(completion_tokens, 0), "startTime", "endTime", "completionStartTime", COALESCE(model, ''), COALESCE(model_id, ''),
+	COALESCE(completion_tokens, 0), "startTime", "endTime", request_duration_ms, "completionStartTime", COALESCE(model, ''), COALESCE(model_id, ''),
 	COALESCE(model_group, ''), COALESCE(custom_llm_provider, ''), COALESCE(api_base, ''), COALESCE("user", ''), metadata,
 	COALESCE(cache_hit, ''), COALESCE(cache_key, ''), request_tags, COALESCE(team_id, ''), COALESCE(organization_id, ''),
 	COALESCE(end_user, ''), COALESCE(requester_ip_address, ''), COALESCE(session_id, ''), COALESCE(status, '')`
@@ -234,9 +234,10 @@ func readRows(ctx context.Context, tx pgx.Tx, sql string, args []any) ([]Row, er
 func scanRow(from pgx.CollectableRow) (Row, error) {
 	var r Row
 	var first *time.Time
+	var took *int64 // older rows of LiteLLM's have none
 	var tags []byte
 	err := from.Scan(&r.RequestID, &r.CallType, &r.APIKey, &r.Spend, &r.TotalTokens, &r.PromptTokens,
-		&r.CompletionTokens, &r.StartTime, &r.EndTime, &first, &r.Model, &r.ModelID,
+		&r.CompletionTokens, &r.StartTime, &r.EndTime, &took, &first, &r.Model, &r.ModelID,
 		&r.ModelGroup, &r.Provider, &r.APIBase, &r.User, (*[]byte)(&r.Metadata),
 		&r.CacheHit, &r.CacheKey, &tags, &r.TeamID, &r.OrganizationID,
 		&r.EndUser, &r.RequesterIP, &r.SessionID, &r.Status, (*[]byte)(&r.Messages), (*[]byte)(&r.Response), (*[]byte)(&r.ProxyRequest))
@@ -247,7 +248,10 @@ func scanRow(from pgx.CollectableRow) (Row, error) {
 	if first != nil {
 		r.CompletionStart = *first
 	}
-	if r.EndTime.After(r.StartTime) {
+	switch {
+	case took != nil: // the times are cut to milliseconds, this was counted before
+		r.RequestDurationMs = *took
+	case r.EndTime.After(r.StartTime):
 		r.RequestDurationMs = r.EndTime.Sub(r.StartTime).Milliseconds()
 	}
 	r.RequestTags = []string{}
