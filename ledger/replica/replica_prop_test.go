@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -206,6 +207,7 @@ func (c *chaos) step(withDatabase bool) {
 
 // check compares every copy with the ledger.
 func (c *chaos) check() {
+	synctest.Wait() // nothing is being written
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
 	var all []uint64
@@ -268,7 +270,7 @@ func TestAMessageThatComesLateChangesNothing(t *testing.T) {
 func TestACallStandsInTheCopyAsOpenUntilItsEntryDoes(t *testing.T) {
 	virtual(t, func(t *testing.T, dir string) {
 		p := newPair(t, dir, func(c *replica.SenderConfig) { c.MaxBytes = 2000 })
-		var late, gone int
+		var late, gone atomic.Int64
 		booked := map[store.CallID]bool{}
 		p.net.fault = func(_ string, payload []byte) (error, error) {
 			time.Sleep(200 * time.Millisecond) // entries pile up behind each message
@@ -280,9 +282,9 @@ func TestACallStandsInTheCopyAsOpenUntilItsEntryDoes(t *testing.T) {
 				booked[e.CallID] = true
 			}
 			for _, call := range m.Gone {
-				gone++
+				gone.Add(1)
 				if !booked[call] {
-					late++
+					late.Add(1)
 				}
 			}
 			return nil, nil
@@ -301,7 +303,7 @@ func TestACallStandsInTheCopyAsOpenUntilItsEntryDoes(t *testing.T) {
 			_, err := p.l.Settle(ref, entry(1, uint64(n)+1))
 			require.NoError(t, err)
 		}
-		until(t, time.Minute, func() bool { return gone == 5 })
-		require.Zero(t, late, "calls dropped before their entries were there")
+		until(t, time.Minute, func() bool { return gone.Load() == 5 })
+		require.Zero(t, late.Load(), "calls dropped before their entries were there")
 	})
 }

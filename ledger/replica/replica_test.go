@@ -2,6 +2,8 @@ package replica_test
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,13 +20,13 @@ type pair struct {
 	k    *replica.Keeper
 	net  *network
 	cfg  replica.SenderConfig
-	lost map[string]bool
+	lost sync.Map // of node ids
 	s    *replica.Sender
 }
 
 func newPair(t *testing.T, dir string, change ...func(*replica.SenderConfig)) *pair {
-	p := &pair{l: openLedger(t, folder(t, dir, "a")), lost: map[string]bool{}}
-	p.k = openKeeper(t, replica.KeeperConfig{Dir: folder(t, dir, "b"), Lost: func(id string) bool { return p.lost[id] }})
+	p := &pair{l: openLedger(t, folder(t, dir, "a"))}
+	p.k = openKeeper(t, replica.KeeperConfig{Dir: folder(t, dir, "b"), Lost: p.isLost})
 	p.net = &network{keepers: map[string]*replica.Keeper{"b": p.k}, down: map[string]bool{}}
 	p.cfg = replica.SenderConfig{Ledger: p.l, Book: "a", Call: p.net.call("a"),
 		View: view("a", replica.Member{ID: "a", Alive: true}, replica.Member{ID: "b", Alive: true})}
@@ -37,6 +39,11 @@ func newPair(t *testing.T, dir string, change ...func(*replica.SenderConfig)) *p
 		require.NoError(t, p.l.Close())
 	})
 	return p
+}
+
+func (p *pair) isLost(id string) bool {
+	_, lost := p.lost.Load(id)
+	return lost
 }
 
 func TestEntriesStandInTheCopyWithinASecond(t *testing.T) {
@@ -78,7 +85,7 @@ func TestCallsInFlightAreSentDroppedWhenOverAndChargedWhenTheNodeIsLost(t *testi
 		time.Sleep(3 * time.Second)
 		stop()
 
-		p.lost["a"] = true
+		p.lost.Store("a", true)
 		require.NoError(t, p.k.TakeOver(t.Context(), "a"))
 		require.NoError(t, p.k.TakeOver(t.Context(), "a"), "done again it changes nothing")
 		all := entriesOf(t, p.k, "a")
@@ -101,17 +108,17 @@ func TestCallsInFlightAreSentDroppedWhenOverAndChargedWhenTheNodeIsLost(t *testi
 
 func TestWhatTheDatabaseHasIsNotKept(t *testing.T) {
 	virtual(t, func(t *testing.T, dir string) {
-		flushed := uint64(0)
-		p := newPair(t, dir, func(c *replica.SenderConfig) { c.Flushed = func() uint64 { return flushed } })
+		var flushed atomic.Uint64
+		p := newPair(t, dir, func(c *replica.SenderConfig) { c.Flushed = flushed.Load })
 		defer run(t, p.s.Run)()
 		defer run(t, p.k.Run)()
 		book(t, p.l, 1, 1, 10)
 		until(t, time.Second, func() bool { return p.s.Acked() == p.l.LastSeq() })
-		flushed = store.Seq(1, 7)
+		flushed.Store(store.Seq(1, 7))
 		until(t, 20*time.Second, func() bool { return len(seqsOf(t, p.k, "a")) == 3 })
 
 		// The database is put back to an older state: the copy begins anew.
-		flushed = store.Seq(1, 2)
+		flushed.Store(store.Seq(1, 2))
 		until(t, 20*time.Second, func() bool { return len(seqsOf(t, p.k, "a")) == 8 })
 		s, _ := stateOf(p.k, "a")
 		require.Equal(t, store.Seq(1, 2), s.Base)
@@ -211,7 +218,7 @@ func TestANodeThatComesBackUnderAnotherIDReplacesWhatWasTakenOver(t *testing.T) 
 		book(t, p.l, 1, 2, 4)
 		until(t, 3*time.Second, func() bool { return replica.OpenCalls(p.k, "a") == 1 })
 		stop()
-		p.lost["a"] = true
+		p.lost.Store("a", true)
 		defer run(t, p.k.Run)()
 		until(t, 20*time.Second, func() bool { s, _ := stateOf(p.k, "a"); return s.Taken })
 		require.Len(t, seqsOf(t, p.k, "a"), 4)
@@ -234,14 +241,15 @@ func TestThePeerChangesWhenItStaysAwayAndOldCopiesGo(t *testing.T) {
 		there := map[string]bool{"b": true, "c": false}
 		cfg := p.cfg
 		cfg.View = func() replica.View {
+			p.net.mu.Lock()
+			defer p.net.mu.Unlock()
 			return replica.View{Self: "a", Members: []replica.Member{{ID: "a", Alive: true}, {ID: "b", Alive: there["b"]}, {ID: "c", Alive: there["c"]}}}
 		}
 		s := replica.NewSender(cfg)
 		defer run(t, s.Run)()
 		book(t, p.l, 1, 1, 5)
 		until(t, time.Second, func() bool { return s.Peer() == "b" && s.Acked() == p.l.LastSeq() })
-		p.net.set(func() { p.net.down["b"] = true })
-		there["b"], there["c"] = false, true
+		p.net.set(func() { p.net.down["b"], there["b"], there["c"] = true, false, true })
 		book(t, p.l, 1, 6, 9)
 		time.Sleep(30 * time.Second)
 		require.Equal(t, "b", s.Peer(), "a peer that is restarted keeps its copy")
@@ -249,8 +257,7 @@ func TestThePeerChangesWhenItStaysAwayAndOldCopiesGo(t *testing.T) {
 		require.Len(t, seqsOf(t, c, "a"), 9)
 		require.Len(t, seqsOf(t, p.k, "a"), 5)
 
-		p.net.set(func() { p.net.down["b"] = false })
-		there["b"] = true
+		p.net.set(func() { p.net.down["b"], there["b"] = false, true })
 		until(t, 15*time.Minute, func() bool { _, kept := stateOf(p.k, "a"); return !kept })
 		require.Equal(t, "c", s.Peer(), "no other is placed better")
 		require.Len(t, seqsOf(t, c, "a"), 9)
@@ -291,8 +298,7 @@ func TestTheCopyThatGoesFurthestIsTheOneThatCounts(t *testing.T) {
 		book(t, p.l, 1, 1, 3)
 		until(t, time.Second, func() bool { return p.s.Acked() == p.l.LastSeq() })
 		stop()
-		lost := func(id string) bool { return p.lost[id] }
-		c := openKeeper(t, replica.KeeperConfig{Dir: folder(t, dir, "c"), Lost: lost})
+		c := openKeeper(t, replica.KeeperConfig{Dir: folder(t, dir, "c"), Lost: p.isLost})
 		defer func() { require.NoError(t, c.Close()) }()
 		p.net.keepers["c"] = c
 		book(t, p.l, 1, 4, 6)
@@ -321,7 +327,7 @@ func TestTheCopyThatGoesFurthestIsTheOneThatCounts(t *testing.T) {
 		verdict, err = atC.Claim(t.Context(), "a")
 		require.NoError(t, err)
 		require.Equal(t, replica.Mine, verdict)
-		p.lost["a"] = true
+		p.lost.Store("a", true)
 		require.NoError(t, c.TakeOver(t.Context(), "a"))
 		verdict, err = atB.Claim(t.Context(), "a")
 		require.NoError(t, err)

@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,21 +19,20 @@ import (
 
 // lostNode is a node a with a database, whose copy b keeps.
 type lostNode struct {
-	t     *testing.T
-	dir   string
-	db    *flush.Database
-	l     *store.Ledger
-	k     *replica.Keeper
-	net   *network
-	s     *replica.Sender
-	stop  func()
-	lost  bool
-	rows  *query.Postgres
-	began time.Time
+	t    *testing.T
+	dir  string
+	db   *flush.Database
+	l    *store.Ledger
+	k    *replica.Keeper
+	net  *network
+	s    *replica.Sender
+	stop func()
+	lost atomic.Bool
+	rows *query.Postgres
 }
 
 func newLostNode(t *testing.T, url string) *lostNode {
-	n := &lostNode{t: t, dir: t.TempDir(), net: &network{down: map[string]bool{}}, began: time.Now()}
+	n := &lostNode{t: t, dir: t.TempDir(), net: &network{down: map[string]bool{}}}
 	var err error
 	n.db, err = flush.Open(flush.Config{Address: url})
 	require.NoError(t, err)
@@ -49,7 +49,7 @@ func newLostNode(t *testing.T, url string) *lostNode {
 
 func (n *lostNode) keeper(id string) *replica.Keeper {
 	k := openKeeper(n.t, replica.KeeperConfig{
-		Dir: folder(n.t, n.dir, id), Lost: func(string) bool { return n.lost },
+		Dir: folder(n.t, n.dir, id), Lost: func(string) bool { return n.lost.Load() },
 		Books: func(book string) replica.Books { return n.db.Sink(book) },
 	})
 	n.t.Cleanup(func() { require.NoError(n.t, k.Close()) })
@@ -129,7 +129,7 @@ func TestALostNodesEntriesAndCallsAreBookedOnceAlthoughItComesBack(t *testing.T)
 	_, err := n.l.Settle(refs[0], entry(1, 101))
 	require.NoError(t, err)
 
-	n.lost = true
+	n.lost.Store(true)
 	require.NoError(t, n.k.TakeOver(t.Context(), "a"))
 	_, kept := stateOf(n.k, "a")
 	require.False(t, kept, "nothing is left in the copy")
@@ -171,7 +171,7 @@ func TestANodeThatGotFurtherThanItsCopyKeepsItsCallsToItself(t *testing.T) {
 	_, err := n.l.Settle(refs[0], entry(1, 101))
 	require.NoError(t, err)
 	n.flush()
-	n.lost = true
+	n.lost.Store(true)
 	require.NoError(t, n.k.TakeOver(t.Context(), "a"))
 	rows, _ := n.books()
 	require.Len(t, rows, 6)
@@ -204,7 +204,7 @@ func TestTwoCopiesOfDifferentAgeBookEachCallOnce(t *testing.T) {
 	book(t, n.l, 1, 6, 9)
 	n.copied(newer, c, 2)
 	stop()
-	n.lost = true
+	n.lost.Store(true)
 	require.NoError(t, n.k.TakeOver(t.Context(), "a"))
 	require.NoError(t, c.TakeOver(t.Context(), "a"))
 	rows, _ := n.books()
@@ -224,7 +224,7 @@ func TestATakeoverWaitsForTheDatabaseAndGoesOnAfterEveryEnd(t *testing.T) {
 	n.begin(101, 110)
 	n.copied(n.s, n.k, 10)
 	n.stop()
-	n.lost = true
+	n.lost.Store(true)
 	server.Stop()
 	within, end := context.WithTimeout(t.Context(), time.Second)
 	defer end()
