@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMPOSE ?= $(shell command -v docker-compose >/dev/null 2>&1 && echo docker-compose || echo docker compose)
 LDFLAGS  = -s -w -X tollgate/node/cli.Version=$(VERSION)
 
-.PHONY: help build run test unit race sim e2e readme bench fuzz lint fmt vet tidy setup ci docker cluster-up cluster-down
+.PHONY: help build run test unit race sim e2e readme bench outage fuzz lint fmt vet tidy setup ci docker cluster-up cluster-down
 # The steps of test follow each other also under make -j.
 .NOTPARALLEL:
 
@@ -46,6 +46,9 @@ readme: build ## run every example of the README against make run
 
 bench: build ## processor time and latency against a bare forwarder
 	$(GO) run ./bench
+
+outage: build ## PostgreSQL away for MINUTES (30) at RATE (500) calls a second: none may fail, none be lost
+	OUTAGE_MINUTES=$(or $(MINUTES),30) OUTAGE_RATE=$(or $(RATE),500) $(GO) test -run '^$$' -bench DatabaseOutage -benchtime 1x -timeout 3h ./node/e2e
 
 fuzz: ## every fuzz target for FUZZTIME (default 30s)
 	.ci/fuzz
