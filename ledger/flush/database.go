@@ -135,12 +135,27 @@ func Open(cfg Config) (*Database, error) {
 	return d, nil
 }
 
-// Close ends the connections; it waits for those in use.
+// closeWithin bounds Close: the library takes leave of a server that hangs for
+// 15 s and of one connection after the other, and a node that stops has no such time.
+const closeWithin = 3 * time.Second
+
+// Close ends the connections. Those of a server that hangs end by themselves
+// soon after it.
 func (d *Database) Close() {
+	var wg sync.WaitGroup
 	for _, p := range []*pgxpool.Pool{d.flush, d.projection, d.queries} {
 		if p != nil {
-			p.Close()
+			wg.Go(p.Close)
 		}
+	}
+	closed := make(chan struct{})
+	go func() { wg.Wait(); close(closed) }()
+	t := time.NewTimer(closeWithin)
+	defer t.Stop()
+	select {
+	case <-closed:
+	case <-t.C:
+		d.cfg.Logger.Warn("PostgreSQL hangs, its connections are left to end by themselves", "database", d.Name())
 	}
 }
 

@@ -126,6 +126,21 @@ func TestServerThatHangsIsLeftAfterTheBatchsTime(t *testing.T) {
 	require.True(t, d.Health().Healthy)
 }
 
+func TestServerThatHangsHoldsUpNoStop(t *testing.T) {
+	s := pgtest.StartOwn(t)
+	d := open(t, s.NewDatabase(t))
+	sink := d.Sink("n1")
+	require.NoError(t, sink.Deliver(t.Context(), []*store.Entry{entry(1, 1)}))
+	s.Pause()
+	defer s.Resume()
+	ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer stop()
+	start := time.Now()
+	require.Error(t, sink.Deliver(ctx, []*store.Entry{entry(1, 2)}))
+	d.Close()
+	require.Less(t, time.Since(start), 8*time.Second)
+}
+
 func TestFaultsAreToldApart(t *testing.T) {
 	s := pgtest.Start(t)
 	for name, tc := range map[string]struct {

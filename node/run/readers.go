@@ -109,7 +109,7 @@ func (n *node) newProjector(audits *audit.Writer) (*project.Projector, error) {
 
 // awaitTakeover lets a cluster that has just begun read a database of LiteLLM's
 // before it takes calls: the keys in there are its users'. A database that is
-// away is not waited for.
+// away, hangs or is in another's hands is not waited for.
 func (n *node) awaitTakeover(ctx context.Context) {
 	if n.projector == nil || !n.cluster.IsLeader() || n.store.State().Keys.Len() > 0 {
 		return
@@ -117,19 +117,32 @@ func (n *node) awaitTakeover(ctx context.Context) {
 	n.starting.say("reading the database's keys, users and teams")
 	t := time.NewTicker(takeoverLook)
 	defer t.Stop()
+	idle := time.NewTimer(takeoverPatience)
+	defer idle.Stop()
 	for {
-		if s := n.projector.Stats(); s.Healthy || s.LastError != "" || !n.cluster.IsLeader() {
+		s := n.projector.Stats()
+		if s.Healthy || s.LastError != "" || !n.cluster.IsLeader() {
 			return
 		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-idle.C:
+			if !s.Working {
+				n.log.Warn("keys of the database are not read before the first calls: it does not answer, or another node reads it")
+				return
+			}
 		case <-t.C:
 		}
 	}
 }
 
-const takeoverLook = 20 * time.Millisecond
+// takeoverLook is how often the projector is looked at, takeoverPatience how
+// long it may take to begin.
+const (
+	takeoverLook     = 20 * time.Millisecond
+	takeoverPatience = 20 * time.Second
+)
 
 // callbacksEvery is how soon a changed list of callbacks is followed.
 const callbacksEvery = time.Second
