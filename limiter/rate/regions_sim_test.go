@@ -63,8 +63,9 @@ func TestRareKeysAskNobody(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 1))
 		var all sync.WaitGroup
 		for k := range keys {
+			at := time.Duration(rng.Int64N(int64(time.Minute)))
 			all.Go(func() {
-				time.Sleep(time.Duration(rng.Int64N(int64(time.Minute))))
+				time.Sleep(at)
 				for i := range 3 {
 					require.True(t, w.hosts[(k+i)%3].request(uint64(k), 60))
 					time.Sleep(time.Minute)
