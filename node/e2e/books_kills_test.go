@@ -82,11 +82,11 @@ func TestNodesAndPostgreSQLDieInTurnAndEveryAnsweredCallHasOneRowAndOneSum(t *te
 		<-done
 	})
 	t.Cleanup(end)
-	const rounds = 10
+	const rounds = 20
 	for round := range rounds {
 		n := c.nodes[rand.IntN(len(c.nodes))]
 		all.reaches(t, 60+rand.IntN(120))
-		switch round {
+		switch round % 10 {
 		case 2: // restarted in order
 			pg.Stop()
 			all.reaches(t, 60)
@@ -108,7 +108,7 @@ func TestNodesAndPostgreSQLDieInTurnAndEveryAnsweredCallHasOneRowAndOneSum(t *te
 			pg.Kill()
 			pg.Start(t)
 		}
-		if round%2 == 1 || round == 8 {
+		if round%2 == 1 || round%10 == 8 {
 			n.kill()
 			all.reaches(t, 40)
 			n.again()
