@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -25,22 +26,27 @@ func TestAKeysLimitsLiveInItsHomeRegionAndMoveWithIt(t *testing.T) {
 	const limit = 600
 	body := chatBody("gpt", "hi", `"max_tokens":10`)
 	for i, n := range c.nodes {
-		var took []time.Duration
-		for range 12 {
-			key := n.newKey(t, `"rpm_limit":600,"max_parallel_requests":50,"home_region":"`+threeRegions[i]+`"`)
-			at := time.Now()
-			if a := n.chat(t, key, "gpt", "hi", `"max_tokens":10`); a.status != 200 {
-				t.Fatalf("%d %s", a.status, a.body)
+		// Until all nodes have told each other of all, an owner looks for counts with
+		// the others first.
+		eventually(t, soon, "a key's first call at home waits for no other region", func() error {
+			var took []time.Duration
+			for range 12 {
+				key := n.newKey(t, `"rpm_limit":600,"max_parallel_requests":50,"home_region":"`+threeRegions[i]+`"`)
+				at := time.Now()
+				if a := n.chat(t, key, "gpt", "hi", `"max_tokens":10`); a.status != 200 {
+					t.Fatalf("%d %s", a.status, a.body)
+				}
+				took = append(took, time.Since(at))
 			}
-			took = append(took, time.Since(at))
-		}
-		// The least round trip to another region is 80 ms; a busy machine may make
-		// some calls as slow as that.
-		slices.Sort(took)
-		t.Logf("first calls at home in %s: %v", threeRegions[i], took)
-		if half := took[len(took)/2]; half > 70*time.Millisecond {
-			t.Errorf("in %s the median first call of a key takes %s at home", threeRegions[i], half)
-		}
+			// The least round trip to another region is 80 ms; a busy machine may make
+			// some calls as slow as that.
+			slices.Sort(took)
+			t.Logf("first calls at home in %s: %v", threeRegions[i], took)
+			if half := took[len(took)/2]; half > 70*time.Millisecond {
+				return fmt.Errorf("in %s the median takes %s", threeRegions[i], half)
+			}
+			return nil
+		})
 	}
 
 	f.Forget()
@@ -54,7 +60,11 @@ func TestAKeysLimitsLiveInItsHomeRegionAndMoveWithIt(t *testing.T) {
 		burstOver(t, c.nodes, key, 300, 60, body)
 	}
 	t.Logf("before the moves %v, %d in all", first, f.Count())
-	if f.Count() > limit || f.Count() < limit*95/100 {
-		t.Errorf("%d calls passed through four moves, want %d to %d", f.Count(), limit*95/100, limit)
+	// What nodes held when the key moved counts as used until its window ends.
+	if f.Count() < limit*80/100 {
+		t.Errorf("%d calls passed through four moves, the limit is %d", f.Count(), limit)
+	}
+	if worst, _ := worstMinute(f, ""); worst > limit {
+		t.Errorf("%d calls passed within a minute through four moves, the limit is %d", worst, limit)
 	}
 }

@@ -218,7 +218,7 @@ func TestAfterAnyMixOfErrorsAbortsTimeoutsAndAKillNothingIsReservedAndBudgetsSay
 			}
 		}
 		// What a refusal names is what the budget counts by.
-		eventually(t, settlesWithin, "a refusal says the same", func() error {
+		eventually(t, soon, "a refusal says the same", func() error {
 			a, err := n.call("POST", "/v1/chat/completions", key, chatBody("gpt", "hi", `"max_tokens":90000`))
 			if err != nil {
 				return err

@@ -40,11 +40,12 @@ var indexes = []index{
 var daily = [...]string{"LiteLLM_DailyUserSpend", "LiteLLM_DailyTeamSpend", "LiteLLM_DailyOrganizationSpend", "LiteLLM_DailyEndUserSpend",
 	"LiteLLM_DailyAgentSpend", "LiteLLM_DailyTagSpend"}
 
-// wanted are all indexes. Of the daily sums only the one by day: by whom, their
-// unique keys serve, and LiteLLM's others there cost each flush more than they
-// spare a report.
+// wanted are all indexes. Of the daily sums only the one by day, and by key the
+// one table that a key's figures come from: by whom, their unique keys serve, and
+// LiteLLM's others there cost each flush more than they spare a report.
 func wanted() []index {
-	all := indexes
+	all := append(indexes[:len(indexes):len(indexes)],
+		index{"LiteLLM_DailyUserSpend", "LiteLLM_DailyUserSpend_api_key_idx", `btree (api_key)`})
 	for _, d := range daily {
 		all = append(all, index{d, d + "_date_idx", `btree (date)`})
 	}
