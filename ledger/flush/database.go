@@ -202,12 +202,23 @@ func (d *Database) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { d.watch(ctx) })
 	d.until(ctx, "schema", d.Ready)
-	d.until(ctx, "indexes", func(ctx context.Context) error { return schema.BuildIndexes(ctx, d.conn, d.cfg.Logger) })
+	// One after the other: both use the one connection that upkeep may have. A
+	// clean-up does not wait for ever for an index that cannot be built.
+	indexed := false
 	for ctx.Err() == nil {
+		if !indexed {
+			err := schema.BuildIndexes(ctx, d.conn, d.cfg.Logger)
+			if indexed = err == nil; !indexed && ctx.Err() == nil {
+				d.cfg.Logger.Warn("database job failed, it is tried again", "job", "indexes", "error", err, "in", time.Minute)
+			}
+		}
 		s := d.cfg.Settings()
 		def(&s.RetainEvery, time.Hour)
 		if s.KeepLogs > 0 || s.KeepBodies > 0 {
 			d.until(ctx, "clean-up", func(ctx context.Context) error { return d.Retain(ctx, s) })
+		}
+		if !indexed {
+			s.RetainEvery = min(s.RetainEvery, time.Minute)
 		}
 		rest(ctx, s.RetainEvery)
 	}

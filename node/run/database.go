@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"strings"
 
 	"tollgate/ledger/flush"
 )
@@ -23,7 +25,9 @@ func databaseURL(env func(string) string) (string, error) {
 		return "", errors.New("DATABASE_HOST is set and DATABASE_NAME is not: name the database, or give the whole address in DATABASE_URL")
 	}
 	if port := env("DATABASE_PORT"); port != "" {
-		host += ":" + port
+		host = net.JoinHostPort(strings.Trim(host, "[]"), port)
+	} else if strings.Contains(host, ":") && host[0] != '[' {
+		host = "[" + host + "]"
 	}
 	u := url.URL{Scheme: "postgresql", Host: host, Path: "/" + env("DATABASE_NAME")}
 	if user := cmp.Or(env("DATABASE_USERNAME"), env("DATABASE_USER")); user != "" {
