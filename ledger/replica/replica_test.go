@@ -237,7 +237,7 @@ func TestThePeerChangesWhenItStaysAwayAndOldCopiesGo(t *testing.T) {
 		p := newPair(t, dir)
 		c := openKeeper(t, replica.KeeperConfig{Dir: folder(t, dir, "c")})
 		defer func() { require.NoError(t, c.Close()) }()
-		p.net.keepers["c"] = c
+		p.net.set(func() { p.net.keepers["c"] = c })
 		there := map[string]bool{"b": true, "c": false}
 		cfg := p.cfg
 		cfg.View = func() replica.View {
@@ -300,7 +300,7 @@ func TestTheCopyThatGoesFurthestIsTheOneThatCounts(t *testing.T) {
 		stop()
 		c := openKeeper(t, replica.KeeperConfig{Dir: folder(t, dir, "c"), Lost: p.isLost})
 		defer func() { require.NoError(t, c.Close()) }()
-		p.net.keepers["c"] = c
+		p.net.set(func() { p.net.keepers["c"] = c })
 		book(t, p.l, 1, 4, 6)
 		cfg := p.cfg
 		cfg.View = view("a", replica.Member{ID: "a", Alive: true}, replica.Member{ID: "c", Alive: true})

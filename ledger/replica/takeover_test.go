@@ -192,7 +192,7 @@ func TestANodeThatGotFurtherThanItsCopyKeepsItsCallsToItself(t *testing.T) {
 func TestTwoCopiesOfDifferentAgeBookEachCallOnce(t *testing.T) {
 	n := newLostNode(t, pgtest.Start(t).NewDatabase(t))
 	c := n.keeper("c")
-	n.net.keepers["c"] = c
+	n.net.set(func() { n.net.keepers["c"] = c })
 	book(t, n.l, 1, 1, 5)
 	refs := n.begin(101, 103)
 	n.copied(n.s, n.k, 3)
