@@ -97,7 +97,7 @@ func TestAnsweredRevocationHoldsEverywhere(t *testing.T) {
 			time.Sleep(w.net.Between(0, 10*time.Second))
 		}
 		w.rest()
-		require.Greater(t, held.Load(), int64(20))
+		require.Greater(t, held.Load(), int64(5), "hardly a revocation was answered: nothing was tried")
 		w.agree()
 	})
 }
