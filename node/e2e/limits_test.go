@@ -64,7 +64,8 @@ func volley(nodes []*node, key string, count, callers int, body string) map[int]
 const grown = 66 * time.Second
 
 // A burst into an unused limit of 600. While nodes are young the owner keeps 3 %
-// back that nobody may use yet, so 95 % is asked then, and 97 % once they are not.
+// back that nobody may use yet, so 95 % is asked then, and 96 % once they are not:
+// tokens over five nodes come to 581 of 600, rests of shares are too small for a call.
 func TestABurstOfFiveTimesALimitOverACluster(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{3, 5} {
@@ -76,7 +77,7 @@ func TestABurstOfFiveTimesALimitOverACluster(t *testing.T) {
 			bursts(t, f, c, "young", 570)
 			parallelBurst(t, f, c)
 			<-old
-			bursts(t, f, c, "grown", 582)
+			bursts(t, f, c, "grown", 576)
 		})
 	}
 }
