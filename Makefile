@@ -37,9 +37,8 @@ race: ## unit tests with the race detector
 sim: ## whole clusters in virtual time under many seeds, and what else is short under the race detector
 	$(GO) test -timeout 15m ./node/sim ./cluster/join ./cluster/sim ./limiter/... ./ledger/store
 
-# Tests that mostly wait run beside each other, whatever the number of processors.
 e2e: build ## whole processes: SDKs, kills, bursts, bad input
-	$(GO) test -timeout 15m -parallel 8 -count 1 ./node/e2e/...
+	.ci/e2e
 
 readme: build ## run every example of the README against make run
 	.ci/first-curl
