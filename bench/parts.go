@@ -139,12 +139,16 @@ func (s *stage) takeProfile(o options) error {
 	if i < 0 {
 		return fmt.Errorf("the node has no pprof listener")
 	}
-	res, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", args[i+1], int(o.seconds.Seconds()*float64(2*o.passes))))
+	return fetchProfile(args[i+1], o.profile, time.Duration(2*o.passes)*o.seconds)
+}
+
+func fetchProfile(addr, path string, length time.Duration) error {
+	res, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", addr, max(1, int(length.Seconds()))))
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
-	f, err := os.Create(o.profile)
+	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}

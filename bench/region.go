@@ -20,6 +20,7 @@ type region struct {
 	nodes []*exec.Cmd
 	urls  []string
 	file  string // the keys, one a line
+	pprof string // the first node's profiler, when one is asked for
 }
 
 const regionSize = 3
@@ -47,6 +48,10 @@ func (s *stage) startRegion(o options) (*region, error) {
 		}
 		args = append(args, "--name", fmt.Sprintf("bench-%d", i+1), "--region", "here", "--data-dir", filepath.Join(s.dir, fmt.Sprintf("region-%d", i)),
 			"--listen", listen, "--cluster-listen", peers, "--advertise", peers)
+		if o.profile != "" && i == 0 {
+			r.pprof = freeAddr()
+			args = append(args, "--pprof-listen", r.pprof)
+		}
 		cmd := exec.Command(binary, args...)
 		cmd.Env = nodeEnv()
 		log, err := os.Create(filepath.Join(s.dir, fmt.Sprintf("region-%d.log", i)))
@@ -166,6 +171,21 @@ func (r *region) makeKeys(dir string, count int) error {
 	return os.WriteFile(r.file, []byte(strings.Join(keys, "\n")), 0o600)
 }
 
+// profile takes a processor profile of the first node for a while; what it
+// returns waits for it.
+func (r *region) profile(o options, suffix string, length time.Duration) (wait func()) {
+	if r.pprof == "" {
+		return func() {}
+	}
+	done := make(chan error, 1)
+	go func() { done <- fetchProfile(r.pprof, o.profile+suffix, length) }()
+	return func() {
+		if err := <-done; err != nil {
+			fmt.Println("profile:", err)
+		}
+	}
+}
+
 // measureRegion uses each of many keys once a minute, from any node, and puts
 // beside it the same load through nginx and through the forwarder in the same run.
 func measureRegion(s *stage, o options) error {
@@ -195,8 +215,10 @@ func measureRegion(s *stage, o options) error {
 		return err
 	}
 	const rest = 10 * time.Second
+	profiled := r.profile(o, ".rest", rest)
 	time.Sleep(rest)
 	idle = (r.cpu() - idle) / time.Duration(rest/time.Second) // a second
+	profiled()
 	to, err := r.applied()
 	if err != nil {
 		return err
@@ -216,12 +238,14 @@ func measureRegion(s *stage, o options) error {
 		if from, err = r.applied(); err != nil {
 			return err
 		}
+		profiled := r.profile(o, fmt.Sprintf(".minute%d", i+1), o.minute)
 		before := r.cpu()
 		run, err := s.spread("tollgate", nil, r.urls, r.file, rate, o.minute)
 		if err != nil {
 			return err
 		}
 		used := r.cpu() - before
+		profiled()
 		if to, err = r.applied(); err != nil {
 			return err
 		}

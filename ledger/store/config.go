@@ -31,7 +31,7 @@ type Config struct {
 	Ballast int64
 	// BodyLimit is the most bytes of one body that are kept, default 1 MiB.
 	BodyLimit  int
-	CacheBytes int64 // default 16 MiB
+	CacheBytes int64 // for blocks that were read, default 16 MiB
 	// BootID tells one start of the machine from another; "" reads the system's.
 	BootID string
 	// Fatal is told when the storage engine cannot go on and must not be

@@ -72,7 +72,7 @@ func OpenCopy(cfg Config) (*Copy, error) {
 	l.health.log = cfg.Logger
 	l.waiters.init()
 	l.totals.init()
-	l.wal = &walSync{failed: func(err error) { l.health.broke(err) }}
+	l.wal = &walSync{woken: newAlarm(), failed: func(err error) { l.health.broke(err) }}
 	if err := l.openDB(); err != nil {
 		return nil, fmt.Errorf("open copy %s: %w", cfg.Dir, err)
 	}

@@ -57,7 +57,7 @@ func Open(cfg Config) (*Ledger, error) {
 	l.health.log = cfg.Logger
 	l.waiters.init()
 	l.totals.init()
-	l.wal = &walSync{failed: func(err error) { l.health.broke(err) }}
+	l.wal = &walSync{woken: newAlarm(), failed: func(err error) { l.health.broke(err) }}
 	if err := l.openDB(); err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", cfg.Dir, err)
 	}
@@ -69,7 +69,10 @@ func Open(cfg Config) (*Ledger, error) {
 
 func (l *Ledger) openDB() error {
 	fs := vfs.FS(walFS{FS: vfs.OnDiskFull(l.cfg.fs, l.onDiskFull), s: l.wal})
-	cache := pebble.NewCache(l.cfg.CacheBytes)
+	// The engine takes its tables in memory out of the cache's size, the one that
+	// is written and the one that is being flushed. Were they not added, nothing
+	// would be left for blocks, and each read would fetch a table's whole filter.
+	cache := pebble.NewCache(l.cfg.CacheBytes + 2*int64(l.cfg.memTable))
 	defer cache.Unref()
 	opts := &pebble.Options{
 		FS:    fs,

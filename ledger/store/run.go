@@ -17,7 +17,8 @@ const (
 func (l *Ledger) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	if l.cfg.Sync != SyncNone {
-		g.Go(func() error { return l.every(ctx, l.cfg.SyncEvery, l.syncer()) })
+		g.Go(func() error { return l.after(ctx, l.wal.woken, l.cfg.SyncEvery, l.wal.flush) })
+		g.Go(func() error { return l.after(ctx, l.slots.woken, intentsSeldom*l.cfg.SyncEvery, l.syncOnce) })
 	}
 	g.Go(func() error { return l.every(ctx, indexEvery, l.CatchUp) })
 	g.Go(func() error {
@@ -37,42 +38,74 @@ func (l *Ledger) Run(ctx context.Context) error {
 func (l *Ledger) every(ctx context.Context, d time.Duration, fn func() error) error {
 	tick := time.NewTicker(d)
 	defer tick.Stop()
-	told := ""
+	var faults teller
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		err := fn()
+		faults.tell(l, fn())
 		if broken := l.health.broken(); broken != nil {
 			return broken
 		}
-		switch {
-		case err == nil:
-			told = ""
-		case err.Error() != told:
-			told = err.Error()
-			l.cfg.Logger.Error("ledger upkeep failed", "error", err)
+	}
+}
+
+// after calls fn at a distance from each ring, so that what comes meanwhile is
+// done with it, and rests while nothing rings.
+func (l *Ledger) after(ctx context.Context, rings alarm, d time.Duration, fn func() error) error {
+	pause := time.NewTimer(time.Hour)
+	defer pause.Stop()
+	var faults teller
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-rings:
+		}
+		pause.Reset(d)
+		select {
+		case <-ctx.Done():
+			return nil // Close does what is left
+		case <-pause.C:
+		}
+		faults.tell(l, fn())
+		if broken := l.health.broken(); broken != nil {
+			return broken
 		}
 	}
 }
 
-// intentsSeldom is how many syncs of the log go to one of the intents. A sync
+// teller logs a fault of the upkeep once for as long as it stays the same.
+type teller struct{ told string }
+
+func (t *teller) tell(l *Ledger, err error) {
+	switch {
+	case err == nil:
+		t.told = ""
+	case l.health.broken() == nil && err.Error() != t.told:
+		t.told = err.Error()
+		l.cfg.Logger.Error("ledger upkeep failed", "error", err)
+	}
+}
+
+// alarm wakes one goroutine; rings that nobody has heard yet are one.
+type alarm chan struct{}
+
+func newAlarm() alarm { return make(alarm, 1) }
+
+func (a alarm) ring() {
+	select {
+	case a <- struct{}{}:
+	default:
+	}
+}
+
+// intentsSeldom is how many times rarer than the log the intents are synced. A sync
 // costs as much as several calls. What the disk lacks of the intents matters
 // only after a power cut, and only for calls that nobody had an answer of.
 const intentsSeldom = 10
-
-// syncer gives the background sync: the log each time, the intents at some.
-func (l *Ledger) syncer() func() error {
-	n := 0
-	return func() error {
-		if n++; n%intentsSeldom == 0 {
-			return l.syncOnce()
-		}
-		return l.wal.flush()
-	}
-}
 
 // syncOnce brings the log and then the intents to the disk. The log goes first,
 // so that an intent's end seldom gets there before the settlement that ended it;

@@ -47,6 +47,7 @@ type slotFile struct {
 type slots struct {
 	dir   string
 	dirty atomic.Bool
+	woken alarm // the background sync, when there is something to sync
 
 	mu    sync.Mutex // guards what follows
 	free  []uint32   // a stack: the slot freed last is taken next, so few pages stay hot
@@ -56,7 +57,7 @@ type slots struct {
 
 // openSlots maps all slot files of dir, or makes the first one.
 func openSlots(dir string) (*slots, error) {
-	s := &slots{dir: dir}
+	s := &slots{dir: dir, woken: newAlarm()}
 	for n := 0; n < maxSlotFiles; n++ {
 		if _, err := os.Stat(s.path(n)); err != nil {
 			if !errors.Is(err, os.ErrNotExist) {
@@ -179,7 +180,7 @@ func (s *slots) put(payload []byte, call CallID) (Ref, error) {
 	binary.LittleEndian.PutUint32(slot[8:], crc32.Checksum(payload, castagnoli))
 	slotState(slot).Store(slotUsed)
 	if !s.dirty.Load() {
-		s.dirty.Store(true)
+		s.soil()
 	}
 	return Ref{slot: i + 1, gen: gen, call: call}, nil
 }
@@ -208,7 +209,7 @@ func (s *slots) release(ref Ref) bool {
 	s.gens[i]++
 	slotState(s.at(i)).Store(0)
 	s.free = append(s.free, i)
-	s.dirty.Store(true)
+	s.soil()
 	return true
 }
 
@@ -263,6 +264,13 @@ func (s *slots) inUse() int {
 	return len(s.gens) - len(s.free)
 }
 
+// soil notes that there is something to sync.
+func (s *slots) soil() {
+	if !s.dirty.Swap(true) {
+		s.woken.ring()
+	}
+}
+
 // sync writes changed slots to the disk.
 func (s *slots) sync() error {
 	if !s.dirty.Swap(false) {
@@ -273,7 +281,7 @@ func (s *slots) sync() error {
 	s.mu.Unlock()
 	for _, f := range files {
 		if err := f.file.Sync(); err != nil {
-			s.dirty.Store(true)
+			s.soil()
 			return fmt.Errorf("sync intents: %w", err)
 		}
 	}

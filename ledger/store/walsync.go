@@ -34,6 +34,7 @@ type walSync struct {
 	want   atomic.Int32 // settlements that wait for the disk
 	syncs  atomic.Uint64
 	failed func(error)
+	woken  alarm // the background sync, when there is something to sync
 
 	mu    sync.Mutex // guards files and keeps fsyncs in file order
 	files []*walFile // open log files, oldest first
@@ -93,7 +94,7 @@ func (s *walSync) throughLocked(last *walFile) error {
 			if err := f.File.SyncData(); err != nil {
 				// The kernel may have dropped the pages: nothing after this
 				// can be promised, so the ledger stops.
-				f.dirty.Store(true)
+				f.soil()
 				err = fmt.Errorf("sync ledger log: %w", err)
 				s.failed(err)
 				return err
@@ -114,8 +115,15 @@ type walFile struct {
 
 func (f *walFile) Write(p []byte) (int, error) {
 	n, err := f.File.Write(p)
-	f.dirty.Store(true)
+	f.soil()
 	return n, err
+}
+
+// soil notes that there is something to sync.
+func (f *walFile) soil() {
+	if !f.dirty.Swap(true) {
+		f.s.woken.ring()
+	}
 }
 
 // Sync reaches the disk only while a settlement waits for it.
