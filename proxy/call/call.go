@@ -42,6 +42,8 @@ type Deps struct {
 	Upstream  *upstream.Client
 	Providers func(name string, op provider.Op) (provider.Provider, bool)
 	Health    route.Health // nil: every deployment is as good as another
+	// Router chooses among deployments; nil: one of the handler's own.
+	Router *route.Router
 	Metrics   *Metrics
 	Clock     unit.Clock
 	Logger    *slog.Logger
@@ -62,6 +64,9 @@ type Handler struct {
 
 // New makes the handler of the model routes.
 func New(d Deps) *Handler {
+	if d.Router == nil {
+		d.Router = route.New(route.Config{Health: d.Health, Region: d.Region, Clock: d.Clock})
+	}
 	h := &Handler{Deps: d, refusals: refusalLog{seed: maphash.MakeSeed()}}
 	h.pool.New = func() any { return &call{gone: make(chan struct{}, 1)} }
 	return h
@@ -109,6 +114,8 @@ func (c *call) forget() {
 	clear(c.charges)
 	c.ask = admit.Ask{Rates: c.ask.Rates[:0], Budgets: c.ask.Budgets[:0]}
 	c.charges = c.charges[:0]
+	clear(c.tried)
+	c.tried = c.tried[:0]
 }
 
 // keepMerged is the largest body buffer that a pooled call keeps.
@@ -131,6 +138,7 @@ type call struct {
 	scratch []byte          // for header values
 	ask     admit.Ask
 	charges []store.Charge
+	tried   []route.Attempt // deployments, in the order in which they were asked
 
 	canceled atomic.Bool                       // the client has left
 	gone     chan struct{}                     // holds one when it has

@@ -65,6 +65,8 @@ type Outcome struct {
 	// FirstToken is from the request's leaving to the first bytes of the answer;
 	// 0 when none came.
 	FirstToken time.Duration
+	// Tokens is how many the answer has; 0 unknown.
+	Tokens int64
 }
 
 // coolLast moves what is cooling behind everything else, the fallbacks too: a
