@@ -97,6 +97,9 @@ type Entry struct {
 	NoLog bool
 	// BodiesUnlisted: the bodies are kept for callbacks only, rows do not show them.
 	BodiesUnlisted bool
+	// DataRegions are the regions that the call's data may be in, by the rule that
+	// held when it was made; empty: anywhere. See residency for one that allows none.
+	DataRegions []string
 
 	// Bodies, kept only when the settings say so; stored apart from the entry.
 	Messages, Response, Request []byte

@@ -52,6 +52,7 @@ const (
 	fOverhead
 	fNoLog
 	fBodiesUnlisted
+	fDataRegion
 )
 
 // appendEntry encodes everything but Seq (which is the key) and the bodies.
@@ -106,7 +107,13 @@ func appendEntry(b []byte, e *Entry) []byte {
 	b = putString(b, fNote, e.Note)
 	b = putUint(b, fIncarnation, e.Incarnation)
 	b = putBool(b, fNoLog, e.NoLog)
-	return putBool(b, fBodiesUnlisted, e.BodiesUnlisted)
+	b = putBool(b, fBodiesUnlisted, e.BodiesUnlisted)
+	for _, region := range e.DataRegions { // an empty one too: it allows nothing
+		b = binary.AppendUvarint(b, fDataRegion<<1|wireBytes)
+		b = binary.AppendUvarint(b, uint64(len(region)))
+		b = append(b, region...)
+	}
+	return b
 }
 
 // putSpan writes a time as its distance from the start of the call: two bytes
@@ -251,6 +258,8 @@ func decodeEntry(seq uint64, data []byte) (*Entry, error) {
 			e.NoLog = v != 0
 		case fBodiesUnlisted:
 			e.BodiesUnlisted = v != 0
+		case fDataRegion:
+			e.DataRegions = append(e.DataRegions, s)
 		}
 	}
 }
