@@ -24,6 +24,9 @@ func (c *call) report(f *provider.Error) {
 	o := route.Outcome{Kind: kind, Reset: c.reset}
 	switch {
 	case f != nil:
+		if kind != route.OK {
+			o.Class, o.Status = f.Class, f.Status
+		}
 		o.Latency = c.h.Clock.Now().Sub(c.sentAt)
 	case c.req.stream:
 		o.FirstToken = c.firstAt.Sub(c.sentAt)
@@ -74,6 +77,8 @@ func kindOf(f *provider.Error) (kind route.Kind, tells bool) {
 		return route.Connect, true
 	case provider.InternalServer, provider.BadGateway, provider.ServiceUnavailable, provider.APIError:
 		return route.ServerError, true
+	case provider.NotFound:
+		return route.NotFound, f.Upstream == 404
 	case provider.BadRequest, provider.UnsupportedParams, provider.UnprocessableEntity, provider.ContextWindow, provider.ContentPolicy:
 		return route.OK, f.Upstream > 0 // it has understood enough to refuse
 	}

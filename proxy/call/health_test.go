@@ -71,7 +71,7 @@ func TestEveryAttemptTellsHowItWent(t *testing.T) {
 		"overloaded":                            {provider: says(503, "", of("x")), kind: route.ServerError},
 		"nonsense":                              {provider: says(200, "", `<html>`), kind: route.ServerError},
 		"the client's mistake":                  {provider: says(400, "", of("x")), kind: route.OK},
-		"no such model":                         {provider: says(404, "", of("model_not_found")), silent: true},
+		"no such model":                         {provider: says(404, "", of("model_not_found")), kind: route.NotFound},
 		"it hangs up":                           {provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) { _ = c.Close() }, kind: route.Connect},
 		"it takes too long":                     {provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) { _, _ = io.Copy(io.Discard, c) }, settings: func(_ *state.Builder, cfg *model.Config) { cfg.Router.Timeout = 0.05 }, kind: route.Timeout},
 		"it takes longer than the client waits": {provider: func(_ *world, _ string, c net.Conn, _ *http.Request, _ []byte) { _, _ = io.Copy(io.Discard, c) }, more: `"timeout":0.05`, silent: true},

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tollgate/config/state"
+	"tollgate/proxy/provider"
 )
 
 // Health is what this node knows of how deployments have done lately, by its
@@ -31,6 +32,7 @@ const (
 	ServerError
 	Timeout
 	Connect
+	NotFound // the provider does not know the model
 )
 
 // String is the kind's name in logs and metrics.
@@ -50,6 +52,8 @@ func (k Kind) String() string {
 		return "timeout"
 	case Connect:
 		return "connect"
+	case NotFound:
+		return "not_found"
 	}
 	return "unknown"
 }
@@ -57,6 +61,9 @@ func (k Kind) String() string {
 // Outcome is one attempt.
 type Outcome struct {
 	Kind Kind
+	// Class and Status are the error's, as the client would be told; empty for OK.
+	Class  provider.Class
+	Status int
 	// Reset is how long the provider asks to be left alone; 0: it did not say.
 	Reset time.Duration
 	// Latency is from the request's leaving to the whole answer, or to the
