@@ -23,6 +23,7 @@ const (
 	orgMembersByOrg
 	orgMembersByUser
 	teamsByOrg
+	byDataRegions // a set of regions leads to who has it
 	indexCount
 )
 
@@ -56,6 +57,7 @@ var kinds = [kindCount]kind{
 			add(keysByUser, k.UserID, k.Hash)
 			add(keysByTeam, k.TeamID, k.Hash)
 			add(keysByReplaced, k.Replaces, k.Hash)
+			add(byDataRegions, ruleOf(k.DataRegions), k.Hash)
 		}},
 	&kindOf[*model.User]{1, model.Users, 3, func(s *Snapshot) **Table[*model.User] { return &s.Users },
 		func() *model.User { return new(model.User) },
@@ -64,7 +66,12 @@ var kinds = [kindCount]kind{
 	&kindOf[*model.Team]{2, model.Teams, 4, func(s *Snapshot) **Table[*model.Team] { return &s.Teams },
 		func() *model.Team { return new(model.Team) },
 		func(t *model.Team) uint64 { return t.CreatedIndex },
-		func(t *model.Team, add func(int, string, string)) { add(teamsByOrg, t.OrganizationID, t.ID) }},
+		func(t *model.Team, add func(int, string, string)) {
+			add(teamsByOrg, t.OrganizationID, t.ID)
+			if len(t.DataRegions) > 0 { // of another table: the ids must not meet
+				add(byDataRegions, ruleOf(t.DataRegions), "team/"+t.ID)
+			}
+		}},
 	&kindOf[*model.Member]{3, model.Members, 5, func(s *Snapshot) **Table[*model.Member] { return &s.Members },
 		func() *model.Member { return new(model.Member) },
 		func(m *model.Member) uint64 { return m.CreatedIndex },
@@ -87,7 +94,12 @@ var kinds = [kindCount]kind{
 	// 10 is pastRecord.
 	&kindOf[*model.Organization]{8, model.Organizations, 11, func(s *Snapshot) **Table[*model.Organization] { return &s.Organizations },
 		func() *model.Organization { return new(model.Organization) },
-		func(o *model.Organization) uint64 { return o.CreatedIndex }, nil},
+		func(o *model.Organization) uint64 { return o.CreatedIndex },
+		func(o *model.Organization, add func(int, string, string)) {
+			if len(o.DataRegions) > 0 {
+				add(byDataRegions, ruleOf(o.DataRegions), "organization/"+o.ID)
+			}
+		}},
 	&kindOf[*model.OrgMember]{9, model.OrgMembers, 12, func(s *Snapshot) **Table[*model.OrgMember] { return &s.OrgMembers },
 		func() *model.OrgMember { return new(model.OrgMember) },
 		func(m *model.OrgMember) uint64 { return m.CreatedIndex },
