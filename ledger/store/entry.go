@@ -103,6 +103,17 @@ type Entry struct {
 
 	// Bodies, kept only when the settings say so; stored apart from the entry.
 	Messages, Response, Request []byte
+	// Answer is what a repeated Idempotency-Key is given, whole; kept for a day,
+	// apart from entry and bodies, and shown to nobody else.
+	Answer []byte
+}
+
+// Strip takes out what the call's client has sent or was told: what must not
+// leave the regions of the call. Ids, tags, figures and money stay: without them
+// nothing could be counted.
+func (e *Entry) Strip() {
+	e.Metadata, e.SpendLogsMetadata, e.ErrorMessage, e.IP, e.RequestUser = nil, nil, "", "", ""
+	e.Messages, e.Response, e.Request = nil, nil, nil
 }
 
 // Charged is the incarnation whose grants the entry was charged to.

@@ -157,7 +157,8 @@ type thisCall struct {
 
 	snap      *state.Snapshot
 	principal auth.Principal
-	req       request // what the client asked, read from body and headers
+	regions   []string // that the call's data may be in; empty: all
+	req       request  // what the client asked, read from body and headers
 
 	plan        route.Plan
 	reservation *admit.Reservation

@@ -81,6 +81,9 @@ func (c *call) identify() {
 
 // walk takes the call from body to answer.
 func (c *call) walk(in Incoming) *refusal.Refusal {
+	if ref := c.stayInside(); ref != nil {
+		return ref
+	}
 	if err := c.h.Ledger.Healthy(); err != nil {
 		return refusal.Unavailable("ledger_unavailable", "This node cannot record calls at the moment ("+err.Error()+"). Another node can; try again.", 5*time.Second)
 	}

@@ -125,6 +125,7 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 		e.Note = "unpriced"
 	}
 	c.keepBodies(e, o)
+	c.rule(e)
 	return e
 }
 
