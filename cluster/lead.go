@@ -19,6 +19,7 @@ const leadRetry = 100 * time.Millisecond
 func (n *Node) startLeading(ctx context.Context) (stop func()) {
 	leading, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
+	wg.Go(func() { n.tellCommits(leading) })
 	wg.Go(func() {
 		if n.takeOver(leading) {
 			n.found(leading)

@@ -52,6 +52,7 @@ type Node struct {
 	wide    atomic.Bool                   // the members are in several regions
 	reached atomic.Bool                   // the desired number of voters has been seen
 	nudge   chan struct{}                 // asks the leader to plan now
+	told    teller                        // tells followers of what was committed
 	removed chan struct{}                 // closed when this node is taken out
 
 	work sync.WaitGroup  // what begin has let in
@@ -83,6 +84,7 @@ func Open(cfg Config) (*Node, error) {
 		members: members.NewApplier(),
 		answers: answers(cfg.Answers),
 		nudge:   make(chan struct{}, 1),
+		told:    teller{rings: make(chan struct{}, 1)},
 		removed: make(chan struct{}),
 		readyCh: make(chan struct{}), closing: make(chan struct{}),
 	}

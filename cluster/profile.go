@@ -26,21 +26,20 @@ type timing struct{ heartbeat, lease, commit time.Duration }
 // timings per profile. Failover costs about 2.2 times the heartbeat timeout;
 // more of it only buys patience with nodes that pause as a whole.
 //
-// A follower learns of a commit with the leader's next message, and an idle
-// leader sends one each commit timeout (up to twice it). A write through a
-// follower waits for that, so it is short: at 50 ms such a write took 65 to
-// 115 ms on one machine. It costs each follower some 50 small messages a second.
+// A follower learns of a commit with the leader's next message. After a command
+// that is a barrier (see tellCommits); after anything else it is the message that
+// an idle leader sends each commit timeout, up to twice it. Each costs all nodes
+// a wake-up, so an idle cluster has few of them.
 //
 // Auto begins as lan and may become wan while it runs, and raft can change the
 // heartbeat's timeout then, but neither the lease nor the commit's. So its lease
 // is wan's from the start: with half a second a leader would give up between two
-// heartbeats over a long link. Its commit timeout is lan's, which costs a few
-// more empty messages and lets followers see writes earlier.
+// heartbeats over a long link. Its commit timeout is lan's.
 var timings = map[Profile]timing{
-	Auto: {time.Second, time.Second, 15 * time.Millisecond},
-	LAN:  {time.Second, 500 * time.Millisecond, 15 * time.Millisecond},
-	WAN:  {2 * time.Second, time.Second, 30 * time.Millisecond},
-	Far:  {4 * time.Second, 2 * time.Second, 50 * time.Millisecond},
+	Auto: {time.Second, time.Second, 75 * time.Millisecond},
+	LAN:  {time.Second, 500 * time.Millisecond, 75 * time.Millisecond},
+	WAN:  {2 * time.Second, time.Second, 100 * time.Millisecond},
+	Far:  {4 * time.Second, 2 * time.Second, 100 * time.Millisecond},
 }
 
 // snapshotsKept is how many snapshots stay on disk.

@@ -145,6 +145,7 @@ func (n *Node) propose(ctx context.Context, t command.Type, version byte, payloa
 	if err := n.fsm.Err(); err != nil {
 		return nil, 0, fmt.Errorf("submit %s: %w: %w", t, ErrOutcomeUnknown, err)
 	}
+	n.told.committed(f.Index())
 	return f.Response(), f.Index(), nil
 }
 
