@@ -41,6 +41,7 @@ type LiteLLMSettings struct {
 	ModifyParams          bool                   `json:"modify_params,omitempty"`
 	NumRetries            *int                   `json:"num_retries,omitempty"`
 	RequestTimeout        float64                `json:"request_timeout,omitempty"`
+	MaxStreaming          float64                `json:"max_streaming_duration,omitempty"` // seconds that a stream may last; 0: any
 	AllowedFails          *int                   `json:"allowed_fails,omitempty"`
 	CooldownTime          *float64               `json:"cooldown_time,omitempty"`
 	Fallbacks             map[string][]string    `json:"fallbacks,omitempty"` // "*" holds default_fallbacks

@@ -105,41 +105,6 @@ func sameMemory(a, b []byte) bool {
 	return cap(a) > 0 && cap(b) > 0 && &a[:cap(a)][cap(a)-1] == &b[:cap(b)][cap(b)-1]
 }
 
-// timeouts of one attempt, strongest first: the call's, the deployment's, the
-// router's, the settings'.
-func (c *call) timeouts(d *state.Deployment) upstream.Options {
-	t := c.req.timeout
-	if t == 0 {
-		t = c.patience(d)
-	}
-	if c.req.stream {
-		return upstream.Options{FirstByte: t, Idle: t}
-	}
-	return upstream.Options{Deadline: c.sentAt.Add(t)}
-}
-
-// patience is how long a deployment may take by the operator's word.
-func (c *call) patience(d *state.Deployment) time.Duration {
-	r := c.snap.Routing.Config
-	if c.req.stream {
-		if t := firstPositive(d.StreamTimeout, seconds64(r.Router.StreamTimeout)); t > 0 {
-			return t
-		}
-	}
-	return firstPositive(d.Timeout, seconds64(r.Router.Timeout), seconds64(r.LiteLLM.RequestTimeout), 6000*time.Second)
-}
-
-func firstPositive(ds ...time.Duration) time.Duration {
-	for _, d := range ds {
-		if d > 0 {
-			return d
-		}
-	}
-	return 0
-}
-
-func seconds64(f float64) time.Duration { return time.Duration(f * float64(time.Second)) }
-
 // lineFault classes what went wrong on the way to or from the provider.
 func (c *call) lineFault(err error) *provider.Error {
 	switch {

@@ -20,11 +20,9 @@ func (c *call) fromHeaders() {
 		case "X-Litellm-Timeout":
 			r.timeout = seconds(string(v))
 		case "X-Litellm-Stream-Timeout":
-			if r.stream {
-				r.streamTimeout = seconds(string(v))
-			}
+			r.streamTimeout = seconds(string(v))
 		case "X-Litellm-Num-Retries":
-			if n, err := strconv.Atoi(string(v)); err == nil && n >= 0 && n <= 10 {
+			if n, err := strconv.Atoi(string(v)); err == nil && n >= 0 && n <= maxClientRetries {
 				r.numRetries = n
 			}
 		case "X-Litellm-Tags":
@@ -52,9 +50,6 @@ func (c *call) fromHeaders() {
 				vendor = v
 			}
 		}
-	}
-	if r.streamTimeout > 0 {
-		r.timeout = r.streamTimeout
 	}
 	for _, v := range [][]byte{trace, session, vendor} {
 		if r.session == "" && len(v) > 0 {

@@ -162,7 +162,7 @@ func (c *call) compatOld() bool {
 // makePlan finds the deployments that may answer.
 func (c *call) makePlan() *refusal.Refusal {
 	name := c.principal.Alias(c.req.model)
-	fallbacks := c.req.fallbacks
+	fallbacks := namesOf(c.req.fallbacks)
 	if c.req.noFallback {
 		fallbacks = []string{}
 	}
@@ -180,6 +180,17 @@ func (c *call) makePlan() *refusal.Refusal {
 	plan.Name = c.req.model
 	c.plan = plan
 	return nil
+}
+
+func namesOf(list []route.Fallback) []string {
+	if list == nil {
+		return nil
+	}
+	names := make([]string, len(list))
+	for i := range list {
+		names[i] = list[i].Name
+	}
+	return names
 }
 
 func (c *call) routeName() string {

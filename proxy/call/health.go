@@ -40,8 +40,8 @@ func (c *call) report(f *provider.Error) {
 // operator gives the deployment. Then that it was too slow is no fault of the
 // deployment's, and one client's haste must not close it for all.
 func (c *call) impatient() bool {
-	t := c.req.timeout
-	return t > 0 && t < c.patience(c.served.Deployment)
+	d := c.served.Deployment
+	return c.patienceOf(d, c.req.timeout, c.req.streamTimeout) < c.patience(d)
 }
 
 // reportLate tells of a failure in a stream that had begun well.

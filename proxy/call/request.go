@@ -14,6 +14,8 @@ import (
 // request is what a client asked for beside the model's own input: routing
 // wishes, attribution and accounting, from body fields and headers.
 type request struct {
+	wishes
+
 	model         string
 	stream        bool
 	wantUsage     bool
@@ -24,9 +26,6 @@ type request struct {
 	tags          []string
 	metadata      []byte // client's metadata, raw
 	logged        []byte // spend_logs_metadata, raw object
-	fallbacks     []string
-	noFallback    bool
-	numRetries    int // -1: not stated
 	timeout       time.Duration
 	streamTimeout time.Duration
 	clientTags    bool   // the client sent tags
@@ -83,6 +82,7 @@ func (c *call) parse(body []byte, pathModel string) *refusal.Refusal {
 	if r.model == "" {
 		return refusal.New(400, "invalid_request_error", "model", "you must provide a model parameter")
 	}
+	r.settle(r.model)
 	r.session = cmp.Or(r.sessions[:]...)
 	c.fromHeaders()
 	c.attribute()
@@ -159,16 +159,10 @@ func (c *call) field(key, raw []byte) *refusal.Refusal {
 func (c *call) gatewayField(key, raw []byte) *refusal.Refusal {
 	r := &c.req
 	switch string(key) {
-	case "fallbacks":
-		r.fallbacks = fallbackNames(raw, r.model)
-	case "disable_fallbacks":
-		r.noFallback, _ = jsonscan.Bool(raw)
-	case "num_retries":
-		if v, ok := jsonscan.Int(raw); ok && v >= 0 && v <= 10 {
-			r.numRetries = int(v)
-		}
 	case "timeout", "request_timeout":
 		r.timeout = seconds(string(bytes.Trim(raw, `"`)))
+	case "stream_timeout":
+		r.streamTimeout = seconds(string(bytes.Trim(raw, `"`)))
 	case "no-log":
 		r.noLog, _ = jsonscan.Bool(raw)
 	case "drop_params":
@@ -189,6 +183,8 @@ func (c *call) gatewayField(key, raw []byte) *refusal.Refusal {
 	case "api_base", "base_url", "api_key":
 		return refusal.New(400, "invalid_request_error", string(key),
 			"'"+string(key)+"' may not be set by a client: providers and their keys are configured on the gateway.")
+	default:
+		r.wish(key, raw)
 	}
 	return nil
 }
@@ -214,36 +210,6 @@ func (c *call) required() *refusal.Refusal {
 		return refusal.New(400, "invalid_request_error", "max_tokens", "max_tokens: Field required")
 	}
 	return nil
-}
-
-// fallbackNames reads the request's own fallbacks: names, {model: name} maps,
-// or {group: [names]} for the group asked for.
-func fallbackNames(raw []byte, group string) []string {
-	names := []string{}
-	if raw[0] != '[' {
-		return names
-	}
-	it := jsonscan.Walk(raw)
-	for v, ok := it.Element(); ok; v, ok = it.Element() {
-		if s, isString := jsonscan.String(v); isString {
-			names = append(names, s)
-			continue
-		}
-		if s, isString := jsonscan.String(jsonscan.Find(v, "model")); isString {
-			names = append(names, s)
-			continue
-		}
-		list := jsonscan.Find(v, group)
-		if len(list) > 0 && list[0] == '[' {
-			inner := jsonscan.Walk(list)
-			for e, more := inner.Element(); more; e, more = inner.Element() {
-				if s, isString := jsonscan.String(e); isString {
-					names = append(names, s)
-				}
-			}
-		}
-	}
-	return names
 }
 
 func seconds(s string) time.Duration {
