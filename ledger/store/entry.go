@@ -113,7 +113,7 @@ type Entry struct {
 // nothing could be counted.
 func (e *Entry) Strip() {
 	e.Metadata, e.SpendLogsMetadata, e.ErrorMessage, e.IP, e.RequestUser = nil, nil, "", "", ""
-	e.Messages, e.Response, e.Request = nil, nil, nil
+	e.Messages, e.Response, e.Request, e.Answer = nil, nil, nil, nil
 }
 
 // Charged is the incarnation whose grants the entry was charged to.
