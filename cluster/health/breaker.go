@@ -11,6 +11,7 @@ import (
 type breaker struct {
 	born, opened time.Time
 	reason       Outcome
+	rest         time.Duration // 0: as the reader's policy says
 	// own: this node's window was bad. Otherwise the region said so.
 	own bool
 	// released: others have succeeded since; this node may try at once.
@@ -21,16 +22,26 @@ type breaker struct {
 // gate is a breaker as requests see it.
 type gate struct {
 	born   time.Time // what next counts from: a wall clock may be set back
-	opens  time.Time // from then on one call a second is let through
+	from   time.Time // when it was closed
+	rest   time.Duration
+	extra  time.Duration // how much longer it is left to others to try
 	reason Outcome
 	hint   bool
 	next   *atomic.Int64
 }
 
+// opens is from when on one call a second is let through.
+func (g *gate) opens(p *Policy, otherwise time.Duration) time.Time {
+	if g.rest != 0 {
+		return g.from.Add(max(g.rest, 0) + g.extra)
+	}
+	return g.from.Add(p.lasts(0, otherwise) + g.extra)
+}
+
 // pass tells whether this call may try, and if not, when one may.
-func (g *gate) pass(now time.Time) (until time.Time, pass bool) {
-	if now.Before(g.opens) {
-		return g.opens, false
+func (g *gate) pass(now, opens time.Time) (until time.Time, pass bool) {
+	if now.Before(opens) {
+		return opens, false
 	}
 	next, age := g.next.Load(), now.Sub(g.born)
 	if int64(age) < next || !g.next.CompareAndSwap(next, int64(age+probeLease)) {
@@ -40,14 +51,14 @@ func (g *gate) pass(now time.Time) (until time.Time, pass bool) {
 }
 
 // gateOf sets when this node may try: the region's prober as soon as the rest is
-// over, the others when its verdict has been overdue for two more rests.
+// over, the others when its verdict has been overdue for two probes more.
 func (v *View) gateOf(id ID, b *breaker, region []string) *gate {
-	g := &gate{born: b.born, opens: b.opened.Add(v.cfg.ProbeEvery), reason: b.reason, hint: !b.own, next: b.next}
+	g := &gate{born: b.born, from: b.opened, rest: b.rest, reason: b.reason, hint: !b.own, next: b.next}
 	switch {
 	case b.released:
-		g.opens = b.opened
+		g.rest = -1 // at once
 	case prober(id, region) != v.cfg.Node:
-		g.opens = g.opens.Add(2 * v.cfg.ProbeEvery)
+		g.extra = min(2*v.cfg.ProbeEvery, max(maxLife-v.rested(b), 0))
 	}
 	return g
 }
@@ -83,11 +94,11 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// failed takes in a failure on the way: the window may be bad now, or a probe
-// may have failed.
-func (v *View) failed(id ID, reason Outcome, started time.Time, bad bool) {
-	if !bad && v.snap.Load().gates[id] == nil {
-		return
+// failed takes in a failure on the way: it may be one too many, or a probe may
+// have failed. lasts is how long the deployment rests then.
+func (v *View) failed(id ID, reason Outcome, started time.Time, bad bool, lasts time.Duration) (closed bool) {
+	if lasts <= 0 || !bad && v.snap.Load().gates[id] == nil {
+		return false
 	}
 	now := v.clock.Now()
 	v.mu.Lock()
@@ -98,14 +109,23 @@ func (v *View) failed(id ID, reason Outcome, started time.Time, bad bool) {
 		b = &breaker{born: now, next: new(atomic.Int64)}
 		v.breakers[id] = b
 	case b == nil:
-		return
-	case started.Before(b.opened.Add(v.cfg.ProbeEvery)) && !b.released && (b.own || !bad):
-		return // it was under way when the breaker opened
+		return false
+	case started.Before(b.opened.Add(v.rested(b))) && !b.released && (b.own || !bad):
+		return false // it was under way when the breaker opened
 	}
-	b.opened, b.own, b.released, b.reason = now, true, false, reason
+	b.opened, b.rest, b.own, b.released, b.reason = now, lasts, true, false, reason
 	b.next.Store(0)
 	v.publish(now)
 	v.hurry()
+	return true
+}
+
+// rested is how long a breaker's rest is, as far as it knows.
+func (v *View) rested(b *breaker) time.Duration {
+	if b.rest > 0 {
+		return b.rest
+	}
+	return v.cfg.ProbeEvery
 }
 
 // recovered takes in a success of a call that began at started: what was closed
@@ -134,9 +154,6 @@ func (v *View) recovered(id ID, credential string, started time.Time) {
 	if b := v.breakers[id]; b != nil && started.After(b.opened) {
 		delete(v.breakers, id)
 		v.immune[id] = now.Add(immunity)
-		if l := v.lookup(id); l != nil {
-			l.clear()
-		}
 		changed = true
 		v.hurry()
 	}
@@ -260,39 +277,4 @@ func contains(list []string, s string) bool {
 		}
 	}
 	return false
-}
-
-// regionalLatencies are the means over the nodes of the region, each with its
-// number of samples.
-func (v *View) regionalLatencies(now time.Time) map[ID]Latency {
-	out := make(map[ID]Latency, len(v.remotes))
-	for id, nodes := range v.remotes {
-		var sum, first, n, firstN float64
-		weigh := func(latency, ttft time.Duration, samples float64) {
-			sum += float64(latency) * samples
-			n += samples
-			if ttft > 0 {
-				first += float64(ttft) * samples
-				firstN += samples
-			}
-		}
-		for _, r := range nodes {
-			if r.region == v.cfg.Region && now.Sub(r.at) <= summaryLife {
-				weigh(r.Latency, r.FirstToken, float64(r.Samples))
-			}
-		}
-		if n == 0 {
-			continue
-		}
-		if l := v.lookup(id); l != nil {
-			own := l.latencyAt(now)
-			weigh(own.Mean, own.FirstToken, float64(own.Samples))
-		}
-		lat := Latency{Mean: time.Duration(sum / n), Samples: int(n), Regional: true}
-		if firstN > 0 {
-			lat.FirstToken = time.Duration(first / firstN)
-		}
-		out[id] = lat
-	}
-	return out
 }

@@ -7,6 +7,7 @@ type snapshot struct {
 	cools    map[ID]closed
 	gates    map[ID]*gate
 	regional map[ID]Latency
+	others   map[ID]Work
 }
 
 // closed is one cooldown.
@@ -15,19 +16,25 @@ type closed struct {
 	reason Outcome
 }
 
+// Ref is a deployment as it is asked about.
+type Ref struct {
+	Deployment, Credential string
+	Policy                 Policy
+}
+
 // Cooling tells whether a deployment rests, by its own or its credential's
 // account, until when and why. While a breaker is half open, one caller a second
 // is told that it does not: that call is the probe.
-func (v *View) Cooling(deployment, credential string) (until time.Time, reason string, ok bool) {
+func (v *View) Cooling(r Ref) (until time.Time, reason string, ok bool) {
 	s := v.snap.Load()
 	if len(s.cools) == 0 && len(s.gates) == 0 {
 		return time.Time{}, "", false
 	}
-	c := s.judge(deployment, credential, v.clock.Now())
-	if !c.closed {
+	j := v.judge(s, &r, v.clock.Now(), true)
+	if !j.closed {
 		return time.Time{}, "", false
 	}
-	return c.until, c.reason.String(), true
+	return j.until, j.reason.String(), true
 }
 
 // judgement is whether and why a deployment rests. hint tells that nothing but
@@ -38,30 +45,63 @@ type judgement struct {
 	reason       Outcome
 }
 
-func (s *snapshot) judge(deployment, credential string, now time.Time) judgement {
-	id := deploymentID(deployment)
+// judge asks on behalf of a call, which may become the probe, or only looks.
+func (v *View) judge(s *snapshot, r *Ref, now time.Time, call bool) judgement {
+	id := deploymentID(r.Deployment)
+	p := &r.Policy
 	var j judgement
-	if c, known := s.cools[id]; known && now.Before(c.until) {
+	if c, known := s.cools[id]; known && now.Before(c.until) && !p.excuses(c.reason, false) {
 		j = judgement{closed: true, until: c.until, reason: c.reason}
 	}
-	if credential != "" {
-		if c, known := s.cools[credentialID(credential)]; known && now.Before(c.until) && c.until.After(j.until) {
+	if r.Credential != "" {
+		if c, known := s.cools[credentialID(r.Credential)]; known && now.Before(c.until) && c.until.After(j.until) && !p.excuses(c.reason, false) {
 			j = judgement{closed: true, until: c.until, reason: c.reason}
 		}
 	}
 	if j.closed {
 		return j
 	}
-	if g, known := s.gates[id]; known {
-		if until, pass := g.pass(now); !pass {
-			return judgement{closed: true, hint: g.hint, until: until, reason: g.reason}
-		}
+	g, known := s.gates[id]
+	if !known || p.excuses(g.reason, g.hint) {
+		return j
+	}
+	opens := g.opens(p, v.cfg.Rest)
+	if !call {
+		return judgement{closed: true, hint: g.hint, until: opens, reason: g.reason}
+	}
+	if until, pass := g.pass(now, opens); !pass {
+		return judgement{closed: true, hint: g.hint, until: until, reason: g.reason}
 	}
 	return j
 }
 
-// Ref is one deployment of a group.
-type Ref struct{ Deployment, Credential string }
+// Condition is how a deployment does.
+type Condition uint8
+
+// The conditions, with LiteLLM's numbers but for the first.
+const (
+	Well    Condition = iota // 0
+	Failing                  // its last call failed
+	Resting                  // also while one call a second is let through
+	Unknown                  // this node has not called it lately
+)
+
+// Condition is how a deployment does. Nothing changes by asking.
+func (v *View) Condition(r Ref) Condition {
+	if s := v.snap.Load(); v.judge(s, &r, v.clock.Now(), false).closed {
+		return Resting
+	}
+	l := v.lookup(deploymentID(r.Deployment))
+	if l == nil {
+		return Unknown
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed {
+		return Failing
+	}
+	return Well
+}
 
 // Filter appends to keep the indexes of those that may be called, in order. It
 // never closes a whole group: when all rest, the region's word is passed over,
@@ -79,7 +119,7 @@ func (v *View) Filter(refs []Ref, keep []int) []int {
 	var hinted []int
 	var soonest time.Time
 	for i, r := range refs {
-		j := s.judge(r.Deployment, r.Credential, now)
+		j := v.judge(s, &r, now, true)
 		switch {
 		case !j.closed:
 			keep = append(keep, i)
@@ -98,21 +138,4 @@ func (v *View) Filter(refs []Ref, keep []int) []int {
 		return append(keep, least)
 	}
 	return keep
-}
-
-// Latency is how long a deployment takes: by this node's own experience when it
-// has enough, else by the region's.
-func (v *View) Latency(deployment string) Latency {
-	id := deploymentID(deployment)
-	var own Latency
-	if l := v.lookup(id); l != nil {
-		own = l.latencyAt(v.clock.Now())
-	}
-	if own.Samples >= enoughSamples {
-		return own
-	}
-	if regional, known := v.snap.Load().regional[id]; known {
-		return regional
-	}
-	return own
 }

@@ -36,21 +36,20 @@ const (
 	maxCools = 16384
 )
 
-// rest begins a cooldown of this node's own finding: as long as the provider
-// said, and for all; or, when it did not say, for the given time and here.
-func (v *View) rest(id ID, reason Outcome, said, otherwise time.Duration) {
-	now := v.clock.Now()
-	private := said <= 0
-	if private {
-		said = otherwise
+// rest begins a cooldown of this node's own finding. One that is private is
+// nobody else's business: the provider did not say until when.
+func (v *View) rest(id ID, reason Outcome, lasts time.Duration, private bool) (begun bool) {
+	if lasts <= 0 {
+		return false
 	}
-	until := now.Add(min(said, maxLife))
+	now := v.clock.Now()
+	until := now.Add(lasts)
 	v.mu.Lock()
 	old := v.cools[id]
 	// Each of many calls in flight brings the same news; one is enough.
 	if old != nil && !until.After(old.until.Add(time.Second)) && (private || !old.private) {
 		v.mu.Unlock()
-		return
+		return false
 	}
 	v.events++
 	c := &cool{since: now, until: until, reason: reason, event: Event{v.self, uint32(v.cfg.Incarnation), v.events}, private: private}
@@ -58,8 +57,9 @@ func (v *View) rest(id ID, reason Outcome, said, otherwise time.Duration) {
 	v.publish(now)
 	v.mu.Unlock()
 	if !private {
-		v.tell(&Notice{ID: id, Reason: reason, Event: c.event, Remaining: until.Sub(now)})
+		v.tell(&Notice{ID: id, Reason: reason, Event: c.event, Remaining: min(lasts, maxLife)})
 	}
+	return true
 }
 
 // lift ends a cooldown early and gives the notice of it, nil when nobody was
@@ -138,7 +138,7 @@ func (v *View) Active() []Notice {
 	var out []Notice
 	for id, c := range v.cools {
 		if left := c.until.Sub(now); !c.private && left > 0 {
-			out = append(out, Notice{ID: id, Reason: c.reason, Event: c.event, Remaining: left})
+			out = append(out, Notice{ID: id, Reason: c.reason, Event: c.event, Remaining: min(left, maxLife)})
 		}
 	}
 	return out

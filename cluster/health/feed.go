@@ -87,13 +87,12 @@ func (f *Feed) Run(ctx context.Context) error {
 }
 
 func (f *Feed) report() {
-	summaries := f.view.Summaries()
-	if len(summaries) == 0 {
-		return
-	}
-	bodies, err := encodeReports(report{summaries: summaries}, gossip.MaxBody)
+	bodies, err := encodeReports(report{summaries: f.view.Summaries(), figures: f.view.Figures()}, gossip.MaxBody)
 	if err != nil {
 		f.log.Error("report on providers not made", "error", err)
+		return
+	}
+	if len(bodies) == 0 {
 		return
 	}
 	for _, to := range f.receivers() {
@@ -160,6 +159,7 @@ func (f *Feed) hear(from string, inc uint32, seq uint64, body []byte) {
 		return
 	}
 	f.view.Merge(r.node, region, r.inc, r.seq, r.summaries)
+	f.view.MergeFigures(r.node, region, r.inc, r.seq, r.figures)
 	if forwarded || region == f.view.cfg.Region {
 		return
 	}

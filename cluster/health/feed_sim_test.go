@@ -100,17 +100,22 @@ func TestFeedTellsTheRegionEachSecondAndOneNodeBeyond(t *testing.T) {
 		for range 30 {
 			views[0].Report(health.Observation{Deployment: "a", Latency: 200 * time.Millisecond})
 		}
+		for i, v := range views[:2] {
+			v.UsageFrom(func(yield func(health.Usage) bool) {
+				yield(health.Usage{Deployment: "w", Minute: time.Now(), Requests: 3, Tokens: 100, InFlight: int64(i)})
+			})
+		}
 		time.Sleep(10*time.Second + 500*time.Millisecond)
 		h.mu.Lock()
 		first := maps.Clone(h.nodes[ids[0]].sent)
 		h.mu.Unlock()
-		require.Equal(t, 10, first[ids[1]])
-		require.Equal(t, 10, first[ids[2]])
+		require.Equal(t, 20, first[ids[1]], "what it saw and what it asks")
+		require.Equal(t, 20, first[ids[2]])
 		beyond := 0
 		for _, id := range ids[3:] {
 			beyond += first[id]
 		}
-		require.Equal(t, 10, beyond, "one of the other region")
+		require.Equal(t, 20, beyond, "one of the other region")
 		require.Equal(t, 200*time.Millisecond, views[1].Latency("a").Mean)
 		require.True(t, views[1].Latency("a").Regional)
 		require.Zero(t, views[4].Latency("a"), "another region's latency is not this one's")
@@ -122,21 +127,25 @@ func TestFeedTellsTheRegionEachSecondAndOneNodeBeyond(t *testing.T) {
 			}
 		}
 		h.mu.Unlock()
-		require.Equal(t, 20, passed, "who got it from beyond told the two others")
+		require.Equal(t, 60, passed, "who got it from beyond told the two others")
+		for i, want := range []int64{3, 3, 6, 6, 6, 6} {
+			require.Equal(t, want, views[i].Others("w").Requests, "node %d", i)
+		}
+		require.Equal(t, health.Work{Requests: 6, Tokens: 200, InFlight: 1}, views[5].Others("w"))
 
 		// Failures of two nodes close the deployment to the third without waiting
 		// for the second to be over; a quota does so everywhere.
 		for range 5 {
-			views[0].Report(health.Observation{Deployment: "a", Outcome: health.Connect})
-			views[1].Report(health.Observation{Deployment: "a", Outcome: health.Connect})
+			views[0].Report(health.Observation{Deployment: "d", Outcome: health.Connect})
+			views[1].Report(health.Observation{Deployment: "d", Outcome: health.Connect})
 		}
 		views[2].Report(health.Observation{Deployment: "b", Credential: "c", Outcome: health.Quota})
 		time.Sleep(150 * time.Millisecond)
-		_, reason, ok := views[2].Cooling("a", "")
+		_, reason, ok := views[2].Cooling(health.Ref{Deployment: "d"})
 		require.True(t, ok)
 		require.Equal(t, "connection_errors", reason)
 		for i, v := range views {
-			_, _, ok := v.Cooling("x", "c")
+			_, _, ok := v.Cooling(health.Ref{Deployment: "x", Credential: "c"})
 			require.True(t, ok, "node %d", i)
 		}
 
@@ -146,7 +155,7 @@ func TestFeedTellsTheRegionEachSecondAndOneNodeBeyond(t *testing.T) {
 		n := &hubNode{hub: h, handlers: make(map[gossip.Kind]func(string, uint32, uint64, []byte))}
 		health.NewFeed(late, n, nil)
 		n.merge(ids[3], h.nodes[ids[3]].local())
-		_, _, ok = late.Cooling("x", "c")
+		_, _, ok = late.Cooling(health.Ref{Deployment: "x", Credential: "c"})
 		require.True(t, ok)
 		cancel()
 		wg.Wait()

@@ -22,6 +22,7 @@ const (
 	ServerError // 5xx, or an answer that is none
 	Timeout
 	Connect
+	NotFound // the provider does not know the model
 	outcomes
 )
 
@@ -42,6 +43,8 @@ func (o Outcome) String() string {
 		return "timeouts"
 	case Connect:
 		return "connection_errors"
+	case NotFound:
+		return "model_not_found"
 	}
 	return "unknown"
 }
@@ -55,9 +58,11 @@ type Observation struct {
 	Deployment string
 	Credential string // CredentialName of what was sent; "" when there was none
 	Outcome    Outcome
-	ResetIn    time.Duration // RateLimited, Quota: what the provider said, 0 if nothing
+	Policy     Policy
+	ResetIn    time.Duration // what the provider said of when to come back, 0 if nothing
 	Latency    time.Duration // of the whole call
 	FirstToken time.Duration // 0: not a stream
+	Tokens     int64         // of the answer, 0: unknown
 	At         time.Time     // of the end; zero: now
 }
 

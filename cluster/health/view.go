@@ -46,11 +46,11 @@ type Config struct {
 	Region      string
 	// Peers are the nodes alive, this one included or not.
 	Peers func() []Peer
-	// ProbeEvery is how long an open breaker rests before one node of the region
-	// tries; 0: 5 s.
+	// ProbeEvery is half of how long the other nodes of a region wait for the
+	// verdict of the one that tries first; 0: 5 s.
 	ProbeEvery time.Duration
-	// Rest is the cooldown of a rate limit whose end the provider did not tell
-	// (0: 5 s), AccountRest that of an exhausted or refused account (0: 60 s).
+	// Rest is the cooldown of which neither provider nor operator say how long it
+	// is (0: 5 s), AccountRest that of an exhausted account (0: 60 s).
 	Rest, AccountRest time.Duration
 	Clock             unit.Clock
 	Registerer        prometheus.Registerer // nil: no metrics
@@ -65,13 +65,15 @@ type View struct {
 	snap   atomic.Pointer[snapshot]
 	urgent chan struct{} // cap 1
 
-	emit atomic.Pointer[func(Notice)]
+	emit  atomic.Pointer[func(Notice)]
+	usage atomic.Pointer[func(func(Usage) bool)]
 
 	mu       sync.Mutex // guards the rest, and making snapshots
 	events   uint64
 	cools    map[ID]*cool
 	breakers map[ID]*breaker
 	remotes  map[ID]map[string]*remote
+	figures  map[ID]map[string]*figure
 	stopped  map[Event]time.Time // until when not to take it up again
 	immune   map[ID]time.Time
 }
@@ -97,7 +99,7 @@ func New(cfg Config) (*View, error) {
 	}
 	v := &View{
 		cfg: cfg, clock: cfg.Clock, self: uint64(deploymentID(cfg.Node)), urgent: make(chan struct{}, 1),
-		cools: make(map[ID]*cool), breakers: make(map[ID]*breaker), remotes: make(map[ID]map[string]*remote),
+		cools: make(map[ID]*cool), breakers: make(map[ID]*breaker), remotes: make(map[ID]map[string]*remote), figures: make(map[ID]map[string]*figure),
 		stopped: make(map[Event]time.Time), immune: make(map[ID]time.Time),
 	}
 	v.snap.Store(&snapshot{})
@@ -122,42 +124,54 @@ func New(cfg Config) (*View, error) {
 	return v, nil
 }
 
-// Report takes in a call of this node's own. For a call that went well while
-// nothing rests it is a lock of the deployment's own and a few additions.
-func (v *View) Report(o Observation) {
+// Report takes in a call of this node's own, and tells whether the deployment
+// rests from here on. For a call that went well while nothing rests it is a lock
+// of the deployment's own and a few additions.
+func (v *View) Report(o Observation) (rests bool) {
 	if o.Deployment == "" || o.Outcome >= outcomes {
-		return
+		return false
 	}
 	at := o.At
 	if at.IsZero() {
 		at = v.clock.Now()
 	}
 	id := deploymentID(o.Deployment)
-	l := v.local(id)
-	bad := l.add(&o, at)
+	p := &o.Policy
+	t := v.local(id).add(&o, at, p.memory(v.cfg.Rest))
 	started := at.Add(-max(o.Latency, 0))
-	switch {
-	case o.Outcome == OK:
-		if s := v.snap.Load(); len(s.cools) > 0 || len(s.gates) > 0 {
+	if o.Outcome == OK {
+		if !v.Calm() {
 			v.recovered(id, o.Credential, started)
 		}
-	case o.Outcome == RateLimited:
-		v.rest(id, o.Outcome, o.ResetIn, v.cfg.Rest)
-	case o.Outcome == Quota || o.Outcome == Auth:
-		subject := id
-		if o.Credential != "" {
-			subject = credentialID(o.Credential)
-		}
-		// Without a word from the provider an account's rest is an estimate, and
-		// still one for all.
-		d := o.ResetIn
-		if d <= 0 {
-			d = v.cfg.AccountRest
-		}
-		v.rest(subject, o.Outcome, d, 0)
-	default:
-		v.failed(id, o.Outcome, started, bad)
+		return false
 	}
+	if p.Never {
+		return false
+	}
+	bad := p.closes(o.Outcome, t)
+	lasts := p.lasts(o.ResetIn, v.cfg.Rest)
+	switch {
+	case o.Outcome.path():
+		return v.failed(id, o.Outcome, started, bad, lasts)
+	case o.Outcome == RateLimited || o.Outcome == NotFound:
+		return bad && v.rest(id, o.Outcome, lasts, o.Outcome == RateLimited && o.ResetIn <= 0)
+	}
+	// What is said of an account holds for all that share it, also when this
+	// deployment is asked all the same because it is alone.
+	subject := id
+	if o.Credential != "" {
+		subject = credentialID(o.Credential)
+	}
+	if o.Outcome == Quota {
+		bad, lasts = bad || !p.Counted, p.lasts(o.ResetIn, v.cfg.AccountRest)
+	}
+	return bad && v.rest(subject, o.Outcome, lasts, false) && !p.excuses(o.Outcome, false)
+}
+
+// Calm tells that nothing rests, for whoever has to ask about many.
+func (v *View) Calm() bool {
+	s := v.snap.Load()
+	return len(s.cools) == 0 && len(s.gates) == 0
 }
 
 func (v *View) local(id ID) *local {
@@ -248,7 +262,7 @@ func (v *View) Tick() {
 		}
 	}
 	for id, b := range v.breakers {
-		if now.Sub(b.born) > maxLife {
+		if now.Sub(b.born) > max(maxLife, b.rest) {
 			delete(v.breakers, id)
 		}
 	}
@@ -272,6 +286,7 @@ func (v *View) Tick() {
 			delete(v.remotes, id)
 		}
 	}
+	v.dropFigures(now)
 	v.dropIdle(now)
 	v.publish(now)
 }
@@ -314,5 +329,6 @@ func (v *View) publish(now time.Time) {
 		}
 	}
 	s.regional = v.regionalLatencies(now)
+	s.others = v.sumOthers(now)
 	v.snap.Store(s)
 }

@@ -44,7 +44,7 @@ func BenchmarkCooling(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				v.Cooling("0b55c2bd6a3d7e5b61c6d3a1f4d7a9e8", "0011223344556677")
+				v.Cooling(health.Ref{Deployment: "0b55c2bd6a3d7e5b61c6d3a1f4d7a9e8", Credential: "0011223344556677"})
 			}
 		})
 	}

@@ -38,6 +38,7 @@ func TestSomeDeploymentIsAlwaysOpenAndNothingStaysClosed(t *testing.T) {
 			from      *node
 			seq       uint64
 			summaries []health.Summary
+			figures   []health.Figures
 			notice    *health.Notice
 		}
 		var packets []packet
@@ -59,7 +60,7 @@ func TestSomeDeploymentIsAlwaysOpenAndNothingStaysClosed(t *testing.T) {
 				require.NotEmpty(t, keep, "%s", n.id)
 				require.True(t, slices.IsSorted(keep))
 				for _, r := range refs {
-					if until, _, ok := n.Cooling(r.Deployment, r.Credential); ok {
+					if until, _, ok := n.Cooling(health.Ref{Deployment: r.Deployment, Credential: r.Credential}); ok {
 						require.LessOrEqual(t, until.Sub(now.Add(n.skew)), 10*time.Minute)
 					}
 				}
@@ -73,6 +74,7 @@ func TestSomeDeploymentIsAlwaysOpenAndNothingStaysClosed(t *testing.T) {
 					to.Adopt(*p.notice)
 				default:
 					to.Merge(p.from.id, p.from.region, 1, p.seq, p.summaries)
+					to.MergeFigures(p.from.id, p.from.region, 1, p.seq, p.figures)
 				}
 			}
 		}
@@ -82,10 +84,13 @@ func TestSomeDeploymentIsAlwaysOpenAndNothingStaysClosed(t *testing.T) {
 				r := rapid.SampledFrom(refs).Draw(t, "deployment")
 				o := health.Observation{
 					Deployment: r.Deployment, Credential: r.Credential,
-					Outcome: health.Outcome(rapid.IntRange(0, 6).Draw(t, "outcome")),
+					Outcome: health.Outcome(rapid.IntRange(0, 7).Draw(t, "outcome")),
 					ResetIn: time.Duration(rapid.SampledFrom([]int{0, 1, 30, 100000}).Draw(t, "reset")) * time.Second,
 					Latency: time.Duration(rapid.IntRange(0, 9000).Draw(t, "ms")) * time.Millisecond,
 				}
+				o.Policy = health.Policy{Alone: rapid.Bool().Draw(t, "alone"), Counted: rapid.Bool().Draw(t, "counted"), Allowed: rapid.IntRange(0, 4).Draw(t, "allowed"),
+					Rest: time.Duration(rapid.SampledFrom([]int{-1, 0, 1, 90}).Draw(t, "rest")) * time.Second, Fixed: rapid.Bool().Draw(t, "fixed")}
+				o.Tokens = rapid.Int64Range(0, 3).Draw(t, "tokens")
 				for range rapid.IntRange(1, 8).Draw(t, "times") {
 					n.Report(o)
 				}
@@ -93,7 +98,7 @@ func TestSomeDeploymentIsAlwaysOpenAndNothingStaysClosed(t *testing.T) {
 			"reports are made": func(t *rapid.T) {
 				n := rapid.SampledFrom(nodes).Draw(t, "node")
 				n.seq++
-				packets = append(packets, packet{from: n, seq: n.seq, summaries: n.Summaries()})
+				packets = append(packets, packet{from: n, seq: n.seq, summaries: n.Summaries(), figures: n.Figures()})
 				for _, x := range n.Active() {
 					packets = append(packets, packet{from: n, notice: &x})
 				}

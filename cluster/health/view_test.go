@@ -22,20 +22,22 @@ func TestQuotaFactsHoldEverywhereAtOnce(t *testing.T) {
 		{"rate limit with a reset", health.RateLimited, 30 * time.Second, false, 30 * time.Second},
 		{"exhausted account", health.Quota, 0, true, time.Minute},
 		{"exhausted account with a reset", health.Quota, 2 * time.Minute, true, 2 * time.Minute},
-		{"refused credential", health.Auth, 0, true, time.Minute},
+		{"refused credential", health.Auth, 0, true, 5 * time.Second},
+		{"refused credential with a time", health.Auth, time.Minute, true, time.Minute},
+		{"unknown model", health.NotFound, 0, false, 5 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, "eu", "eu", "us", "ap")
 			w.nodes[0].Report(health.Observation{Deployment: "a", Credential: "cred", Outcome: tc.outcome, ResetIn: tc.reset})
 			w.spread()
 			for _, n := range w.nodes {
-				until, reason, ok := n.Cooling("a", "cred")
+				until, reason, ok := n.Cooling(health.Ref{Deployment: "a", Credential: "cred"})
 				require.True(t, ok)
 				require.Equal(t, tc.outcome.String(), reason)
 				require.Equal(t, w.now.Add(tc.lasts), until)
-				_, _, ok = n.Cooling("other deployment", "cred")
+				_, _, ok = n.Cooling(health.Ref{Deployment: "other deployment", Credential: "cred"})
 				require.Equal(t, tc.shared, ok)
-				_, _, ok = n.Cooling("other deployment", "other credential")
+				_, _, ok = n.Cooling(health.Ref{Deployment: "other deployment", Credential: "other credential"})
 				require.False(t, ok)
 			}
 			w.pass(tc.lasts - time.Second)
@@ -127,20 +129,19 @@ func TestOwnBadWindowOpensTheBreaker(t *testing.T) {
 	require.False(t, n.cooling("a"), "too few to tell")
 	n.report("a", health.Connect, 1)
 	require.True(t, n.cooling("a"))
-	_, reason, _ := n.Cooling("a", "cred")
+	_, reason, _ := n.Cooling(health.Ref{Deployment: "a", Credential: "cred"})
 	require.Equal(t, "connection_errors", reason)
 
 	n.report("b", health.OK, 20)
-	n.report("b", health.ServerError, 19)
-	require.False(t, n.cooling("b"), "most calls go well")
-	w.pass(10 * time.Second)
-	n.report("b", health.ServerError, 5)
-	require.True(t, n.cooling("b"), "what went well is long ago")
-
-	n.report("c", health.RateLimited, 50)
-	n.report("c", health.ServerError, 1)
-	w.pass(6 * time.Second)
-	require.False(t, n.cooling("c"), "a rate limit is no broken way")
+	n.report("b", health.ServerError, 20)
+	require.False(t, n.cooling("b"), "half of the calls go well")
+	w.pass(30 * time.Second)
+	n.report("b", health.ServerError, 1)
+	require.True(t, n.cooling("b"), "more than half of this minute's do not")
+	w.pass(40 * time.Second)
+	n.report("b", health.OK, 1)
+	n.report("b", health.ServerError, 3)
+	require.False(t, n.cooling("b"), "another minute")
 }
 
 func TestPathFactsOpenTheRegionByTwoReports(t *testing.T) {
@@ -152,7 +153,7 @@ func TestPathFactsOpenTheRegionByTwoReports(t *testing.T) {
 	w.nodes[1].report("a", health.Timeout, 5)
 	w.spread()
 	require.Equal(t, []string{"node0", "node1", "node2", "node3", "node4"}, w.closedAt("a"), "the other region judges for itself")
-	_, reason, _ := w.nodes[2].Cooling("a", "cred")
+	_, reason, _ := w.nodes[2].Cooling(health.Ref{Deployment: "a", Credential: "cred"})
 	require.Equal(t, "timeouts", reason)
 }
 
@@ -307,7 +308,7 @@ func TestWholeGroupIsNeverClosed(t *testing.T) {
 	require.Equal(t, []int{0}, n.Filter(refs, nil), "the shortest rest: 5 s against a minute")
 	require.Empty(t, n.Filter(nil, nil))
 	w.pass(30 * time.Second)
-	n.Report(health.Observation{Deployment: "a", Credential: "x", Outcome: health.Auth})
+	n.Report(health.Observation{Deployment: "a", Credential: "x", Outcome: health.Auth, ResetIn: 2 * time.Minute})
 	require.Equal(t, []int{1}, n.Filter(refs, nil))
 }
 
@@ -390,10 +391,10 @@ func TestGoodCallsCostNoMemory(t *testing.T) {
 	o := health.Observation{Deployment: "a", Credential: "cred", Latency: time.Second, FirstToken: time.Millisecond, At: w.now}
 	n.Report(o)
 	require.Zero(t, testing.AllocsPerRun(1000, func() { n.Report(o) }))
-	require.Zero(t, testing.AllocsPerRun(1000, func() { n.Cooling("a", "cred") }))
+	require.Zero(t, testing.AllocsPerRun(1000, func() { n.Cooling(health.Ref{Deployment: "a", Credential: "cred"}) }))
 	n.Report(health.Observation{Deployment: "b", Credential: "y", Outcome: health.Quota})
 	require.Zero(t, testing.AllocsPerRun(1000, func() { n.Report(o) }))
-	require.Zero(t, testing.AllocsPerRun(1000, func() { n.Cooling("b", "y") }))
+	require.Zero(t, testing.AllocsPerRun(1000, func() { n.Cooling(health.Ref{Deployment: "b", Credential: "y"}) }))
 }
 
 // A member gone mad could name more cooldowns than there are deployments. What
@@ -409,7 +410,7 @@ func TestStrangersCooldownsAreBounded(t *testing.T) {
 	v.Adopt(flood...)
 	require.Len(t, v.Active(), 16384)
 	v.Report(health.Observation{Deployment: "mine", Outcome: health.RateLimited, ResetIn: time.Minute})
-	_, _, cooling := v.Cooling("mine", "")
+	_, _, cooling := v.Cooling(health.Ref{Deployment: "mine", Credential: ""})
 	require.True(t, cooling)
 	now = now.Add(2 * time.Minute)
 	v.Tick()

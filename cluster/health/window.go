@@ -15,10 +15,7 @@ const (
 	// enoughSamples is how many make a node's own latency worth more than the
 	// region's.
 	enoughSamples = 20
-	// badFailures at least, and badShare of the calls: then the window is bad.
-	badFailures = 5
-	badShare    = 2 // one in two
-	smoothing   = 0.2
+	smoothing     = 0.2
 )
 
 // slot counts the outcomes of one second.
@@ -40,12 +37,25 @@ type local struct {
 	samples [sampleSlots]sampleSlot
 	latency float64 // nanoseconds, smoothed
 	first   float64
+	token   float64 // for each token of an answer
 	lastOK  time.Time
 	last    time.Time
+	failed  bool // the last call
+
+	minute int64 // that tally counts
+	tally  tally
+	run    time.Time // until when the failures of tally.run count
 }
 
-// add counts an outcome and tells whether the window is bad now.
-func (l *local) add(o *Observation, at time.Time) (bad bool) {
+// tally is what the rules look at.
+type tally struct {
+	good, failed uint32 // of this minute's calls
+	run          int    // failures, each soon after the one before
+}
+
+// add counts an outcome and gives what it comes to. memory is how long a failure
+// counts among those that a policy allows.
+func (l *local) add(o *Observation, at time.Time, memory time.Duration) tally {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	second := at.Unix()
@@ -55,27 +65,42 @@ func (l *local) add(o *Observation, at time.Time) (bad bool) {
 	}
 	s.counts[o.Outcome]++
 	l.last = at
-	if o.Outcome == OK {
+	if minute := second / 60; l.minute != minute {
+		l.minute, l.tally.good, l.tally.failed = minute, 0, 0
+	}
+	if l.failed = o.Outcome != OK; l.failed {
+		l.tally.failed++
+		if at.After(l.run) {
+			l.tally.run = 0
+		}
+		l.tally.run++
+		l.run = at.Add(memory)
+	} else {
+		l.tally.good++
 		l.lastOK = at
 		l.sample(o, second/5)
-		return false
 	}
-	return o.Outcome.path() && l.badAt(second)
+	return l.tally
 }
 
 func (l *local) sample(o *Observation, period int64) {
-	if o.Latency <= 0 {
+	if o.Latency <= 0 && o.FirstToken <= 0 {
 		return
 	}
 	s := &l.samples[uint64(period)%sampleSlots]
 	if s.period != period {
 		if l.sampled(period) == 0 { // the old ones are out of date
-			l.latency, l.first = 0, 0
+			l.latency, l.first, l.token = 0, 0, 0
 		}
 		*s = sampleSlot{period: period}
 	}
 	s.n++
-	l.latency = smooth(l.latency, float64(o.Latency))
+	if o.Latency > 0 {
+		l.latency = smooth(l.latency, float64(o.Latency))
+		if o.Tokens > 0 {
+			l.token = smooth(l.token, float64(o.Latency)/float64(o.Tokens))
+		}
+	}
 	if o.FirstToken > 0 {
 		l.first = smooth(l.first, float64(o.FirstToken))
 	}
@@ -108,23 +133,11 @@ func (l *local) totals(second int64) (t [outcomes]uint32) {
 	return t
 }
 
-func (l *local) badAt(second int64) bool {
-	t := l.totals(second)
-	failures := t[ServerError] + t[Timeout] + t[Connect]
-	return failures >= badFailures && failures*badShare >= failures+t[OK]
-}
-
-// clear forgets the outcomes: a breaker that has closed begins afresh.
-func (l *local) clear() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.slots = [slots]slot{}
-}
-
 // Latency is how long a deployment takes.
 type Latency struct {
 	Mean       time.Duration // of whole calls, smoothed
 	FirstToken time.Duration // of streams, 0: unknown
+	PerToken   time.Duration // of whole calls, 0: unknown
 	Samples    int           // in the last minute; 0: nothing is known
 	Regional   bool          // this node has too few of its own: the region's mean
 }
@@ -136,7 +149,7 @@ func (l *local) latencyAt(now time.Time) Latency {
 	if n == 0 {
 		return Latency{}
 	}
-	return Latency{Mean: time.Duration(l.latency), FirstToken: time.Duration(l.first), Samples: n}
+	return Latency{Mean: time.Duration(l.latency), FirstToken: time.Duration(l.first), PerToken: time.Duration(l.token), Samples: n}
 }
 
 // Summary is what one node has seen of one deployment lately, as the others

@@ -14,17 +14,22 @@ import (
 var errWire = errors.New("not a message about providers")
 
 // report is the body of an upstream message: what a node says of some of its
-// deployments. Node is set when another one passes it on.
+// deployments. Node is set when another one passes it on. A body has summaries
+// or figures, not both: nodes of the first release refuse figures, and get the
+// summaries all the same.
 type report struct {
 	node      string
 	inc       uint32
 	seq       uint64
 	summaries []Summary
+	figures   []Figures
 }
 
 const (
-	reportDirect    = 0
-	reportForwarded = 1
+	reportDirect     = 0
+	reportForwarded  = 1
+	figuresDirect    = 2
+	figuresForwarded = 3
 )
 
 const (
@@ -34,21 +39,30 @@ const (
 
 // encodeReports makes bodies of at most limit bytes.
 func encodeReports(r report, limit int) ([][]byte, error) {
-	head := []byte{reportDirect}
+	out, err := r.bodies(nil, limit, reportDirect, len(r.summaries), func(b []byte, i int) []byte { return r.summaries[i].append(b) })
+	if err != nil {
+		return nil, err
+	}
+	return r.bodies(out, limit, figuresDirect, len(r.figures), func(b []byte, i int) []byte { return r.figures[i].append(b) })
+}
+
+// bodies appends those of n entries under a form, or the one after it when the
+// report is passed on.
+func (r *report) bodies(out [][]byte, limit int, form byte, n int, add func(b []byte, i int) []byte) ([][]byte, error) {
+	head := []byte{form}
 	if r.node != "" {
 		id, err := ulid.ParseStrict(r.node)
 		if err != nil {
 			return nil, fmt.Errorf("node id %q: %w", r.node, err)
 		}
-		head = append([]byte{reportForwarded}, id[:]...)
+		head = append([]byte{form + 1}, id[:]...)
 		head = binary.BigEndian.AppendUint32(head, r.inc)
 		head = binary.BigEndian.AppendUint64(head, r.seq)
 	}
-	var out [][]byte
 	body := append([]byte(nil), head...)
 	var entry []byte
-	for i := range r.summaries {
-		entry = r.summaries[i].append(entry[:0])
+	for i := range n {
+		entry = add(entry[:0], i)
 		if len(body)+len(entry) > limit && len(body) > len(head) {
 			out = append(out, body)
 			body = append([]byte(nil), head...)
@@ -85,12 +99,43 @@ func (s *Summary) append(b []byte) []byte {
 	return b
 }
 
+// append adds an entry with its length before it, so that later releases can
+// say more at its end.
+func (f *Figures) append(b []byte) []byte {
+	var buf [64]byte
+	e := binary.BigEndian.AppendUint64(buf[:0], uint64(f.ID))
+	e = binary.AppendUvarint(e, uint64(max(f.PerToken, 0)/time.Microsecond))
+	for _, n := range [...]uint64{uint64(f.Samples), f.Requests, f.Tokens, f.InFlight, uint64(max(f.Age, 0) / time.Millisecond)} {
+		e = binary.AppendUvarint(e, n)
+	}
+	return append(append(b, byte(len(e))), e...)
+}
+
+// maxCount is more than anybody counts, and few enough that sums of many fit.
+const maxCount = 1 << 48
+
+func (r *report) decodeFigures(in *reader) {
+	for len(in.b) > 0 && !in.bad {
+		e := reader{b: in.take(int(in.byte()))}
+		f := Figures{ID: ID(e.uint64())}
+		f.PerToken = e.duration(time.Microsecond)
+		f.Samples = uint32(e.uvarint(math.MaxUint32))
+		for _, n := range [...]*uint64{&f.Requests, &f.Tokens, &f.InFlight} {
+			*n = e.uvarint(maxCount)
+		}
+		f.Age = e.duration(time.Millisecond)
+		in.bad = in.bad || e.bad
+		r.figures = append(r.figures, f)
+	}
+}
+
 func decodeReport(b []byte) (report, error) {
 	var r report
 	in := reader{b: b}
-	switch in.byte() {
-	case reportDirect:
-	case reportForwarded:
+	form := in.byte()
+	switch form {
+	case reportDirect, figuresDirect:
+	case reportForwarded, figuresForwarded:
 		id := in.take(16)
 		rest := in.take(12)
 		if in.bad {
@@ -100,6 +145,10 @@ func decodeReport(b []byte) (report, error) {
 		r.inc, r.seq = binary.BigEndian.Uint32(rest), binary.BigEndian.Uint64(rest[4:])
 	default:
 		return report{}, fmt.Errorf("%w: form %d", errWire, b[:min(len(b), 1)])
+	}
+	if form >= figuresDirect {
+		r.decodeFigures(&in)
+		in.b = nil
 	}
 	for len(in.b) > 0 && !in.bad {
 		s := Summary{ID: ID(in.uint64()), LastOK: -1}

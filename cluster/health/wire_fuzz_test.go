@@ -8,12 +8,14 @@ import (
 
 func FuzzReport(f *testing.F) {
 	for _, node := range []string{"", someNode} {
-		bodies, _ := encodeReports(report{node: node, inc: 1, seq: 2, summaries: someSummaries(4)}, 1300)
-		f.Add(bodies[0])
+		bodies, _ := encodeReports(report{node: node, inc: 1, seq: 2, summaries: someSummaries(4), figures: someFigures(3)}, 1300)
+		for _, b := range bodies {
+			f.Add(b)
+		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := decodeReport(b)
-		if err != nil || len(r.summaries) == 0 {
+		if err != nil || len(r.summaries)+len(r.figures) == 0 {
 			return
 		}
 		bodies, err := encodeReports(r, 1<<20)
@@ -25,6 +27,7 @@ func FuzzReport(f *testing.F) {
 		v, err := New(Config{Node: "n", Region: "eu"})
 		require.NoError(t, err)
 		v.Merge("other", "eu", r.inc, r.seq, r.summaries)
+		v.MergeFigures("other", "eu", r.inc, r.seq, r.figures)
 		v.Tick()
 	})
 }

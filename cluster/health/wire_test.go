@@ -20,6 +20,13 @@ func someSummaries(n int) (out []Summary) {
 	return out
 }
 
+func someFigures(n int) (out []Figures) {
+	for i := range n {
+		out = append(out, Figures{ID: ID(i + 1), PerToken: 20 * time.Millisecond, Samples: 30, Requests: 1000, Tokens: 1 << 40, InFlight: 7, Age: 31 * time.Second})
+	}
+	return out
+}
+
 func someNotices() []Notice {
 	return []Notice{
 		{ID: 1, Reason: Quota, Event: Event{Origin: 9, Inc: 4, N: 300}, Remaining: 59 * time.Second},
@@ -63,6 +70,37 @@ func TestFormsAreThoseOfTheFirstRelease(t *testing.T) {
 	notices, err := decodeNotices(golden(t, "notices-v1.golden", encodeNotices(someNotices())))
 	require.NoError(t, err)
 	require.Equal(t, someNotices(), notices)
+}
+
+func TestFiguresHaveTheFormOfTheSecondRelease(t *testing.T) {
+	for name, r := range map[string]report{
+		"figures-v2.golden":        {figures: someFigures(2)},
+		"figures-passed-v2.golden": {node: someNode, inc: 7, seq: 9, figures: someFigures(2)},
+	} {
+		bodies, err := encodeReports(r, 1300)
+		require.NoError(t, err)
+		require.Len(t, bodies, 1)
+		back, err := decodeReport(golden(t, name, bodies[0]))
+		require.NoError(t, err)
+		require.Equal(t, r, back)
+	}
+	// A later release may say more of each deployment.
+	longer := append([]byte{figuresDirect}, someFigures(1)[0].append(nil)...)
+	longer[1] += 3
+	longer = append(longer, 1, 2, 3)
+	back, err := decodeReport(longer)
+	require.NoError(t, err)
+	require.Equal(t, someFigures(1), back.figures)
+}
+
+// What nodes of the first release understand is what they get: summaries have
+// bodies of their own.
+func TestFiguresAndSummariesDoNotShareABody(t *testing.T) {
+	bodies, err := encodeReports(report{summaries: someSummaries(1), figures: someFigures(1)}, 1300)
+	require.NoError(t, err)
+	require.Len(t, bodies, 2)
+	require.Equal(t, byte(reportDirect), bodies[0][0])
+	require.Equal(t, byte(figuresDirect), bodies[1][0])
 }
 
 func TestLongReportsAreSplitAndWhole(t *testing.T) {

@@ -64,10 +64,11 @@ func (w *world) spread() {
 			continue
 		}
 		n.seq++
-		summaries := n.Summaries()
+		summaries, figures := n.Summaries(), n.Figures()
 		for _, to := range w.nodes {
 			if to != n && !to.dead {
 				to.Merge(n.id, n.region, 1, n.seq, summaries)
+				to.MergeFigures(n.id, n.region, 1, n.seq, figures)
 			}
 		}
 		for _, x := range n.sent {
@@ -101,7 +102,7 @@ func (n *worldNode) report(deployment string, o health.Outcome, times int) {
 }
 
 func (n *worldNode) cooling(deployment string) bool {
-	_, _, ok := n.Cooling(deployment, "cred")
+	_, _, ok := n.Cooling(health.Ref{Deployment: deployment, Credential: "cred"})
 	return ok
 }
 
