@@ -271,14 +271,15 @@ func scanRow(from pgx.CollectableRow) (Row, error) {
 	var known struct {
 		Status   string `json:"status"`
 		Tollgate struct {
-			CallID string `json:"call_id"`
+			CallID      string   `json:"call_id"`
+			DataRegions []string `json:"data_regions"`
 		} `json:"tollgate"`
 	}
 	_ = json.Unmarshal(r.Metadata, &known) //nolint:errcheck // a row of another writer may hold anything
 	if r.Status == "" {
 		r.Status = known.Status
 	}
-	r.CallID = known.Tollgate.CallID
+	r.CallID, r.DataRegions = known.Tollgate.CallID, known.Tollgate.DataRegions
 	if r.CallID == "" {
 		r.CallID = r.RequestID
 	}

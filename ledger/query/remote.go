@@ -57,7 +57,7 @@ func serveLogs(ctx context.Context, book Query, f Filter) (*reply, error) {
 			return nil, err
 		}
 		for _, r := range page.Rows {
-			a.Rows = append(a.Rows, wireRow{Row: r, CallID: r.CallID, Seq: r.Seq})
+			a.Rows = append(a.Rows, wireRow{Row: r, CallID: r.CallID, Seq: r.Seq, Regions: r.DataRegions})
 			bytes += 1024 + len(r.Metadata) + len(r.Messages) + len(r.Response) + len(r.ProxyRequest)
 		}
 		a.Next = page.Next

@@ -49,6 +49,9 @@ type Row struct {
 	CallID string `json:"-"`
 	// Seq is the entry's number in its node's ledger.
 	Seq uint64 `json:"-"`
+	// DataRegions are the regions that the call's data may be in, by the rule that
+	// held when it was made; empty: anywhere.
+	DataRegions []string `json:"-"`
 }
 
 // UserColumn says what the user column holds.
@@ -97,6 +100,7 @@ func NewRow(e *store.Entry, c UserColumn, ownsID bool) (Row, error) {
 		User: userOf(e, c), CacheHit: e.CacheHit, CacheKey: "Cache OFF", RequestTags: e.Tags, TeamID: e.Team,
 		OrganizationID: e.Organization, EndUser: e.EndUser, RequesterIP: e.IP, SessionID: e.Session, Status: e.Status,
 		Messages: object(e.Messages), Response: object(e.Response), ProxyRequest: object(e.Request),
+		DataRegions: e.DataRegions,
 	}
 	if r.RequestID == "" || !ownsID {
 		r.RequestID = call
@@ -184,6 +188,7 @@ type costBreakdown struct {
 type own struct {
 	CallID         string          `json:"call_id"`
 	Region         string          `json:"region,omitempty"`
+	DataRegions    []string        `json:"data_regions,omitempty"`
 	PriceVersion   string          `json:"price_version,omitempty"`
 	Priced         bool            `json:"priced"`
 	Notes          []string        `json:"notes,omitempty"`
@@ -253,7 +258,7 @@ func fixedOf(e *store.Entry) *fixed {
 			Output: c.Output.Add(c.Reasoning).USD(), Total: c.Total.USD(), Tools: c.Tools.USD(), Original: c.Total.USD(),
 		},
 		Tollgate: own{
-			CallID: uuid.UUID(e.CallID).String(), Region: e.Region, PriceVersion: c.Version, Priced: c.Priced, Notes: c.Notes, Fallbacks: e.Fallbacks,
+			CallID: uuid.UUID(e.CallID).String(), Region: e.Region, DataRegions: e.DataRegions, PriceVersion: c.Version, Priced: c.Priced, Notes: c.Notes, Fallbacks: e.Fallbacks,
 			Stream: e.Stream, Estimated: u.Estimated, Usage: *u, ProviderUsage: validOrNothing(e.RawUsage),
 			CacheReadCost: c.CacheRead.USD(), CacheWriteCost: c.CacheWrite.USD(), ReasoningCost: c.Reasoning.USD(),
 		},

@@ -46,8 +46,9 @@ type reply struct {
 // wireRow carries what the row's own JSON leaves out.
 type wireRow struct {
 	Row
-	CallID string `json:"call_id"`
-	Seq    uint64 `json:"seq"`
+	CallID  string   `json:"call_id"`
+	Seq     uint64   `json:"seq"`
+	Regions []string `json:"data_regions,omitempty"`
 }
 
 // wireGroup is a group in short: the sums in the order of wireSums.
@@ -176,7 +177,7 @@ func rowsOf(in []wireRow) []Row {
 	out := make([]Row, len(in))
 	for i, w := range in {
 		out[i] = w.Row
-		out[i].CallID, out[i].Seq = w.CallID, w.Seq
+		out[i].CallID, out[i].Seq, out[i].DataRegions = w.CallID, w.Seq, w.Regions
 		if out[i].RequestTags == nil {
 			out[i].RequestTags = []string{}
 		}
