@@ -170,7 +170,7 @@ func (l *Limiter) own(ctx context.Context, o *outlook, items []askItem, t instan
 			s.mu.Unlock()
 			continue
 		}
-		s.unanswered(r, it)
+		s.unanswered(r)
 		r.lost = false
 		if ring, d := s.dutyOf(it.id); ring != nil && d.role == granting && d.epoch == o.epoch && it.kind != Parallel {
 			ring.advance(d.slot(l.elapsed()))
@@ -407,6 +407,13 @@ func (l *Limiter) establish(s *stripe, o *outlook, c claim, known []knowledge, t
 	*d = duty{epoch: o.epoch, seen: t.at, home: l.homeNumber(c.home), moves: c.moves, kind: c.kind, role: granting,
 		live: d.live, active: d.active, phase: d.phase}
 	l.restore(s, o, ring, d, known, t)
+	if r := s.record(c.id); r != nil && r.debt+r.owed > 0 && c.kind != Parallel {
+		// What this node used without an owner counts from its first grant on.
+		ring.advance(d.slot(t.elapsed))
+		ring.add(r.debt + r.owed)
+		s.markAll(ring, d)
+		r.debt, r.owed = 0, 0
+	}
 }
 
 // restore makes a ring anew of what is known of it.

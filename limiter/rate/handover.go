@@ -42,7 +42,7 @@ func (l *Limiter) concede(o *outlook, c claim, taker uint16, t instant) (known [
 		}
 		// What another is granting at this moment the taker does not hear of.
 		if r.flight != 0 {
-			r.flight = 0
+			r.land()
 			for _, x := range s.queues[c.id] {
 				x.asked = false
 			}

@@ -182,7 +182,7 @@ func (l *Limiter) item(s *stripe, o *outlook, r *record, home string, t instant)
 		}
 		it.returns, it.source, it.inc = s.backs[r.id], l.line(r.source).node, r.sourceInc
 		delete(s.backs, r.id)
-		it.debt, r.debt = r.debt, 0
+		it.debt, r.owed, r.debt = r.debt, r.debt, 0
 		if it.want == 0 && len(it.returns) == 0 && it.debt == 0 {
 			return askItem{}, false
 		}
@@ -350,13 +350,13 @@ func (l *Limiter) take(o *outlook, items []askItem, reply *askReply, sent instan
 		s := l.of(it.id)
 		s.mu.Lock()
 		if r := s.record(it.id); r != nil && r.flight == it.seq {
-			r.flight = 0
 			switch {
 			case a.flags&flagNotOwner != 0:
 				l.elsewhere(s, o, r, it, a)
 			case a.flags&flagUnsure != 0:
-				s.unanswered(r, it)
+				s.unanswered(r)
 			default:
+				r.flight = 0
 				l.receive(s, r, it, a, sent, t)
 			}
 		}
@@ -366,7 +366,7 @@ func (l *Limiter) take(o *outlook, items []askItem, reply *askReply, sent instan
 
 // receive takes what an owner has granted.
 func (l *Limiter) receive(s *stripe, r *record, it *askItem, a *answer, sent, t instant) {
-	r.lost, r.bounced, r.told = false, 0, true
+	r.lost, r.bounced, r.told, r.owed = false, 0, true, 0
 	r.left = uint32(min(max(0, a.left), full))
 	r.reset = t.at.plus(min(a.reset, memory))
 	l.stats.granted.Add(int64(a.granted))
@@ -408,7 +408,7 @@ func (l *Limiter) receive(s *stripe, r *record, it *askItem, a *answer, sent, t 
 
 // elsewhere follows an answer that another node grants.
 func (l *Limiter) elsewhere(s *stripe, o *outlook, r *record, it *askItem, a *answer) {
-	s.unanswered(r, it)
+	s.unanswered(r)
 	if _, d := s.dutyOf(r.id); d != nil && d.role == moved {
 		d.role, d.epoch = copied, noSlot // who was to have it does not: claim it anew
 	}
@@ -423,13 +423,20 @@ func (l *Limiter) elsewhere(s *stripe, o *outlook, r *record, it *askItem, a *an
 
 // unanswered takes back what an ask carried. Returned units are not: they may
 // have arrived, and counting them twice would admit too much.
-func (s *stripe) unanswered(r *record, it *askItem) {
-	r.flight = 0
-	r.debt += it.debt
+func (s *stripe) unanswered(r *record) {
+	r.land()
 	for _, x := range s.queues[r.id] {
 		x.asked = false
 	}
 	s.enliven(r)
+}
+
+// land ends an ask of which nobody knows how far it has come. What it told is
+// still to be told: twice refuses somebody, never breaks the limit.
+func (r *record) land() {
+	r.flight = 0
+	r.debt += r.owed
+	r.owed = 0
 }
 
 // give gives up asks for now.
@@ -439,7 +446,7 @@ func (l *Limiter) give(items []askItem) {
 		s := l.of(it.id)
 		s.mu.Lock()
 		if r := s.record(it.id); r != nil && r.flight == it.seq {
-			s.unanswered(r, it)
+			s.unanswered(r)
 		}
 		s.mu.Unlock()
 	}

@@ -54,6 +54,7 @@ type record struct {
 	flight uint64 // sequence number of the ask under way, 0: none
 	held   int64  // parallel slots in use
 	debt   int64  // used without credit, to be told to the owner
+	owed   int64  // of that, what the ask under way tells
 
 	epoch   uint32 // of the outlook that owner and backup are from
 	owner   uint16 // numbers of nodes

@@ -46,8 +46,9 @@ func TestSlowAnswersRefuseNothingOfALimitWithRoom(t *testing.T) {
 				t.Logf("%d of 2400 refused; %d of the tight limit passed", refused.Load(), w.worst(tight))
 				w.report(t, roomy)
 				require.Zero(t, refused.Load())
-				// Whoever does not answer twice is stood in for, and both may grant for a moment.
-				require.LessOrEqual(t, w.worst(tight), int64(660))
+				// A node that is heard is not stood in for, so nobody grants beside the owner. Who
+				// has not reached it for a second admits a few alone, as after a cut.
+				require.LessOrEqual(t, w.worst(tight), int64(600*102/100), "%s", w.explain(tight))
 			})
 		})
 	}

@@ -15,6 +15,9 @@ func (l *Limiter) stand(ctx context.Context, o *outlook, lost *line, m *askMessa
 		if reply != nil || !sure {
 			return reply
 		}
+		if l.speaks(lost, now) {
+			return nil
+		}
 		l.lose(lost)
 		if lost.sure.Swap(int64(max(1, l.elapsed()))) == 0 {
 			l.stats.takeovers.Add(1)
@@ -22,6 +25,14 @@ func (l *Limiter) stand(ctx context.Context, o *outlook, lost *line, m *askMessa
 		o = l.outlook(l.elapsed())
 	}
 	return l.grantAll(ctx, o, m, lost)
+}
+
+// speaks tells whether a node that has not answered was heard all the same while
+// it was tried: it is there and slow, and goes on granting. Whoever tells of
+// itself and answers nothing for longer is cut off in one direction.
+func (l *Limiter) speaks(ln *line, since time.Duration) bool {
+	answered := time.Duration(ln.vouched.Load())
+	return time.Duration(ln.last.Load()) >= since && answered > 0 && l.elapsed()-answered < waitSlow
 }
 
 // reach tries to get an ask to a node on two paths. Without an answer it says
