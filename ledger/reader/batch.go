@@ -64,9 +64,14 @@ func (r *Reader) read(pos uint64, most int) (*batch, error) {
 	return b, nil
 }
 
-// load fills an entry's bodies as the sink wants them. Damaged ones stay away:
-// they are an extra.
+// load fills an entry's bodies as the sink wants them, or strips the entry where
+// it must not have them. Damaged ones stay away: they are an extra.
 func (r *Reader) load(e *store.Entry) error {
+	if r.cfg.Whole != nil && !r.cfg.Whole(e) {
+		e.Strip()
+		r.counts.stripped.Add(1)
+		return nil
+	}
 	var err error
 	switch r.cfg.Bodies {
 	case RowBodies:

@@ -35,6 +35,9 @@ type Config struct {
 	// it: where a call's data may go is a hard rule. nil takes all.
 	Want  func(*store.Entry) bool
 	Allow func(*store.Entry) bool
+	// Whole says whether the sink may have the entry as it is; else it is given
+	// stripped (store.Entry.Strip). nil: always.
+	Whole func(*store.Entry) bool
 
 	// FromNow lets a new reader begin with the calls to come instead of the
 	// oldest that the ledger has.

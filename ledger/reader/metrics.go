@@ -49,6 +49,7 @@ func figures() []figure {
 		counter("dead_letters_dropped", "Dead letters dropped for their number or age.", func(s *Stats) uint64 { return s.DeadDropped }),
 		counter("skipped", "Entries that are not for this sink.", func(s *Stats) uint64 { return s.Skipped }),
 		counter("withheld", "Entries that must not leave for this sink's region.", func(s *Stats) uint64 { return s.Withheld }),
+		counter("stripped", "Entries delivered without what their clients sent or were told: data_regions.", func(s *Stats) uint64 { return s.Stripped }),
 		counter("damaged", "Entries that could not be read.", func(s *Stats) uint64 { return s.Damaged }),
 		counter("lost", "Entries given up for space before they were delivered.", func(s *Stats) uint64 { return s.Lost }),
 	}

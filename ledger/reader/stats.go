@@ -8,7 +8,7 @@ import (
 type counts struct {
 	delivered, batches, retried, rejected atomic.Uint64
 	skipped, withheld, damaged, replayed  atomic.Uint64
-	deadDropped                           atomic.Uint64
+	deadDropped, stripped                 atomic.Uint64
 	dead                                  atomic.Int64
 }
 
@@ -21,6 +21,7 @@ type Stats struct {
 	Rejected  uint64 // entries put aside
 	Skipped   uint64 // entries that are not for this sink
 	Withheld  uint64 // entries that must not leave for this sink
+	Stripped  uint64 // entries delivered without what their clients have sent or were told
 	Damaged   uint64 // entries that could not be read
 	Lost      uint64 // entries given up for space before they were taken
 	Replayed  uint64 // dead letters delivered after all
@@ -44,7 +45,7 @@ func (r *Reader) Stats() Stats {
 	c := &r.counts
 	s := Stats{
 		Name: r.name, Delivered: c.delivered.Load(), Batches: c.batches.Load(), Retried: c.retried.Load(),
-		Rejected: c.rejected.Load(), Skipped: c.skipped.Load(), Withheld: c.withheld.Load(), Damaged: c.damaged.Load(),
+		Rejected: c.rejected.Load(), Skipped: c.skipped.Load(), Withheld: c.withheld.Load(), Damaged: c.damaged.Load(), Stripped: c.stripped.Load(),
 		Replayed: c.replayed.Load(), Dead: int(c.dead.Load()), DeadDropped: c.deadDropped.Load(),
 	}
 	now := r.cfg.Clock.Now()

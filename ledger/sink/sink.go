@@ -35,9 +35,11 @@ type Deps struct {
 	// FileRoots are the directories in which absolute paths may lie: the
 	// settings are the cluster's, the disk is this node's.
 	FileRoots []string
-	// Region is where a callback without a region of its own counts as standing.
+	// Region is where this node stands, and with it a file without a region of its
+	// own. Where the other end of a webhook stands, nobody knows unless it is said.
 	Region string
-	// Allow says whether a call's data may go to a region. nil: anywhere.
+	// Allow says whether a call's data may go to a region, "" where that is not
+	// known. nil: anywhere.
 	Allow func(e *store.Entry, region string) bool
 	// Private says whether a call's content must not be told, beyond what the
 	// settings of the callback say. nil: never.
@@ -133,7 +135,7 @@ func config(cb *model.Callback, d *Deps) reader.Config {
 	}
 	if allow := d.Allow; allow != nil {
 		region := cb.Region
-		if region == "" {
+		if region == "" && cb.Type == model.CallbackFile {
 			region = d.Region
 		}
 		c.Allow = func(e *store.Entry) bool { return allow(e, region) }

@@ -52,3 +52,20 @@ func TestSettingsBecomeReaders(t *testing.T) {
 	require.False(t, file.Config.Allow(ok), "it stands where the node does")
 	require.True(t, file.Config.Allow(&store.Entry{Team: "everywhere"}))
 }
+
+func TestWhereAWebhookLeadsIsNotGuessed(t *testing.T) {
+	asked := []string{}
+	named, err := sink.Open([]model.Callback{
+		{Name: "hook", Type: model.CallbackWebhook, Webhook: "https://x.example/a", Success: true},
+		{Name: "placed", Type: model.CallbackWebhook, Webhook: "https://x.example/a", Success: true, Region: "us"},
+		{Name: "file", Type: model.CallbackFile, Path: "calls.jsonl", Success: true},
+	}, sink.Deps{Dir: t.TempDir(), Region: "eu", Allow: func(_ *store.Entry, region string) bool {
+		asked = append(asked, region)
+		return true
+	}})
+	require.NoError(t, err)
+	for i := range named {
+		named[i].Config.Allow(&store.Entry{})
+	}
+	require.Equal(t, []string{"", "us", "eu"}, asked)
+}
