@@ -13,6 +13,9 @@ import (
 func FuzzDecodeEntry(f *testing.F) {
 	f.Add(store.AppendEntry(nil, fullEntry()))
 	f.Add(store.AppendEntry(nil, sampleEntry(1)))
+	retried := sampleEntry(2)
+	retried.Tried = triedTwice()
+	f.Add(store.AppendEntry(nil, retried))
 	f.Add([]byte{1})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := store.DecodeEntry(1, data)

@@ -87,6 +87,7 @@ type Entry struct {
 	Attempts                            int
 	MaxRetries                          int
 	Fallbacks                           int
+	Tried                               []Attempt // see Attempt for when there are any
 	Stream                              bool
 	CacheHit                            string
 	ErrorClass, ErrorCode, ErrorMessage string

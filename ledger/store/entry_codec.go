@@ -53,6 +53,7 @@ const (
 	fNoLog
 	fBodiesUnlisted
 	fDataRegion
+	fTried
 )
 
 // appendEntry encodes everything but Seq (which is the key) and the bodies.
@@ -113,7 +114,7 @@ func appendEntry(b []byte, e *Entry) []byte {
 		b = binary.AppendUvarint(b, uint64(len(region)))
 		b = append(b, region...)
 	}
-	return b
+	return putTried(b, fTried, e.Tried)
 }
 
 // putSpan writes a time as its distance from the start of the call: two bytes
@@ -260,6 +261,12 @@ func decodeEntry(seq uint64, data []byte) (*Entry, error) {
 			e.BodiesUnlisted = v != 0
 		case fDataRegion:
 			e.DataRegions = append(e.DataRegions, s)
+		case fTried:
+			a, err := readAttempt(s)
+			if err != nil {
+				return nil, err
+			}
+			e.Tried = append(e.Tried, a)
 		}
 	}
 }

@@ -1,0 +1,106 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// Attempt is one deployment that a call was tried on. An entry has them only
+// when there was more than one, or when the one stood elsewhere than it should:
+// of the usual call the entry itself says all.
+type Attempt struct {
+	Group    string // the model name under which the deployment was found
+	ModelID  string // deployment id
+	Model    string // sent upstream, provider prefix added
+	Provider string
+	Region   string // the deployment's, when it states one
+	Reason   string // why it was tried; "": the first choice
+	Class    string // of the error that it ended with; "": it answered
+	Status   int    // that the provider sent; 0: none
+	// After is when it began, from the start of the call; Wait is the pause before
+	// it, and Took its time to the answer, a stream's first bytes or the error.
+	After, Wait, Took time.Duration
+}
+
+// Fields of an attempt. They are for ever, as those of an entry.
+const (
+	tGroup = 1 + iota
+	tModelID
+	tModel
+	tProvider
+	tRegion
+	tReason
+	tClass
+	tStatus
+	tAfter
+	tWait
+	tTook
+)
+
+func appendAttempt(b []byte, a *Attempt) []byte {
+	b = putString(b, tGroup, a.Group)
+	b = putString(b, tModelID, a.ModelID)
+	b = putString(b, tModel, a.Model)
+	b = putString(b, tProvider, a.Provider)
+	b = putString(b, tRegion, a.Region)
+	b = putString(b, tReason, a.Reason)
+	b = putString(b, tClass, a.Class)
+	b = putInt(b, tStatus, int64(a.Status))
+	b = putInt(b, tAfter, int64(a.After))
+	b = putInt(b, tWait, int64(a.Wait))
+	return putInt(b, tTook, int64(a.Took))
+}
+
+// putTried writes each attempt as a field of its own. Calls with several are
+// rare: the bytes of one are made apart and copied.
+func putTried(b []byte, field int, tried []Attempt) []byte {
+	if len(tried) == 0 {
+		return b
+	}
+	var space [256]byte
+	for i := range tried {
+		one := appendAttempt(space[:0], &tried[i])
+		b = binary.AppendUvarint(b, uint64(field)<<1|wireBytes)
+		b = binary.AppendUvarint(b, uint64(len(one)))
+		b = append(b, one...)
+	}
+	return b
+}
+
+func readAttempt(s string) (Attempt, error) {
+	a := Attempt{}
+	r := reader{b: s}
+	for {
+		n, v, s := r.next()
+		switch n {
+		case 0:
+			if r.err != nil {
+				return Attempt{}, fmt.Errorf("attempt: %w", r.err)
+			}
+			return a, nil
+		case tGroup:
+			a.Group = s
+		case tModelID:
+			a.ModelID = s
+		case tModel:
+			a.Model = s
+		case tProvider:
+			a.Provider = s
+		case tRegion:
+			a.Region = s
+		case tReason:
+			a.Reason = s
+		case tClass:
+			a.Class = s
+		case tStatus:
+			a.Status = int(unzig(v))
+		case tAfter:
+			a.After = time.Duration(unzig(v))
+		case tWait:
+			a.Wait = time.Duration(unzig(v))
+		case tTook:
+			a.Took = time.Duration(unzig(v))
+		}
+	}
+}
