@@ -66,3 +66,7 @@ func Tidy(k *Keeper) error {
 	}
 	return nil
 }
+
+// AppendFound and DecodeFound are what a keeper tells of a call.
+func AppendFound(b []byte, f *Found) []byte { return appendFound(b, f) }
+func DecodeFound(b []byte) (*Found, error)  { return decodeFound(b) }

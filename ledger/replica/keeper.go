@@ -37,6 +37,11 @@ type KeeperConfig struct {
 	Claim func(ctx context.Context, book string) (Verdict, error)
 	// Users tells what the user column of rows holds.
 	Users func() query.UserColumn
+	// Shown says whether a node, by its id, may be shown a row with what its client
+	// sent; nil: always.
+	Shown func(node string, r *query.Row) bool
+	// Whole says whether Books may have an entry as it is; nil: always.
+	Whole func(*store.Entry) bool
 	// Every is how often lost nodes and upkeep are looked at, default 5 s.
 	Every time.Duration
 	// Fatal is told when a copy's engine cannot go on; see store.Config.
@@ -221,7 +226,9 @@ func (k *Keeper) Serve(ctx context.Context, from string, payload []byte) ([]byte
 		if c.bad {
 			return nil, c.err()
 		}
-		return k.answer(ctx, book, c.b)
+		return k.answer(ctx, from, book, c.b)
+	case kindFind:
+		return k.serveFind(rest)
 	}
 	return nil, fmt.Errorf("%w: of a kind that is not known here", ErrWire)
 }

@@ -311,7 +311,7 @@ func (w *stream) take(p *put, bytes *int) error {
 		if err != nil {
 			return err
 		}
-		if len(p.Entries) > 0 && *bytes+len(r.Entry)+len(r.Bodies) > w.cfg.MaxBytes {
+		if len(p.Entries) > 0 && *bytes+len(r.Entry)+len(r.Bodies)+len(r.Answer) > w.cfg.MaxBytes {
 			p.UpTo = r.Seq - 1
 			break
 		}
@@ -331,7 +331,7 @@ func (w *stream) take(p *put, bytes *int) error {
 			}
 		}
 		p.Entries = append(p.Entries, r)
-		*bytes += len(r.Entry) + len(r.Bodies) + 16
+		*bytes += len(r.Entry) + len(r.Bodies) + len(r.Answer) + 16
 	}
 	return nil
 }

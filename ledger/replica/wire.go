@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tollgate/ledger/store"
 )
@@ -17,6 +18,7 @@ const (
 	kindRelease = 2 // the sender needs a copy no more
 	kindStates  = 3 // which copies are there
 	kindQuery   = 4 // a question about spend to a copy
+	kindFind    = 5 // what became of a call, by the copies that are there
 )
 
 // ErrWire says that bytes from another node cannot be read.
@@ -24,9 +26,10 @@ var ErrWire = errors.New("message about copies is damaged")
 
 // flags of a put.
 const (
-	flagAnew  = 1 << iota // throw away what is there
-	flagReset             // the intents are all that are open
-	flagAsk               // nothing to keep, only the state is wanted
+	flagAnew    = 1 << iota // throw away what is there
+	flagReset               // the intents are all that are open
+	flagAsk                 // nothing to keep, only the state is wanted
+	flagAnswers             // entries have a kept answer behind their bodies, which may be empty
 )
 
 // put is a stretch of a ledger on its way.
@@ -50,8 +53,9 @@ func (t turn) after(u turn) bool {
 
 func appendPut(b []byte, p *put) []byte {
 	b = append(b, wireVersion, kindPut)
+	answers := slices.ContainsFunc(p.Entries, func(r store.Record) bool { return len(r.Answer) > 0 })
 	var flags uint64
-	for bit, on := range map[uint64]bool{flagAnew: p.anew, flagReset: p.Reset, flagAsk: p.ask} {
+	for bit, on := range map[uint64]bool{flagAnew: p.anew, flagReset: p.Reset, flagAsk: p.ask, flagAnswers: answers} {
 		if on {
 			flags |= bit
 		}
@@ -68,6 +72,9 @@ func appendPut(b []byte, p *put) []byte {
 		b = binary.AppendUvarint(b, p.Entries[i].Seq)
 		b = appendBytes(b, p.Entries[i].Entry)
 		b = appendBytes(b, p.Entries[i].Bodies)
+		if answers {
+			b = appendBytes(b, p.Entries[i].Answer)
+		}
 	}
 	b = binary.AppendUvarint(b, uint64(len(p.Intents)))
 	for i := range p.Intents {
@@ -151,7 +158,11 @@ func decodePut(b []byte) (*put, error) {
 	p.turn = turn{c.uint(), c.uint()}
 	p.After, p.UpTo, p.Floor = c.uint(), c.uint(), c.uint()
 	for range c.count(3) {
-		p.Entries = append(p.Entries, store.Record{Seq: c.uint(), Entry: c.bytes(), Bodies: c.bytes()})
+		r := store.Record{Seq: c.uint(), Entry: c.bytes(), Bodies: c.bytes()}
+		if flags&flagAnswers != 0 {
+			r.Answer = c.bytes()
+		}
+		p.Entries = append(p.Entries, r)
 	}
 	for range c.count(1) {
 		in, err := store.ReadOpenIntent(c.bytes())

@@ -105,12 +105,28 @@ func FuzzDecodePlace(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, data []byte) { _, _, _ = replica.DecodePlace(data) })
 }
 
+func FuzzDecodeFound(f *testing.F) {
+	f.Add(replica.AppendFound(nil, &replica.Found{Status: "success", Answer: []byte("kept")}))
+	f.Add(replica.AppendFound(nil, nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		found, err := replica.DecodeFound(data)
+		if err != nil {
+			return
+		}
+		again, err := replica.DecodeFound(replica.AppendFound(nil, found))
+		if err != nil || !reflect.DeepEqual(found, again) {
+			t.Fatalf("%+v became %+v: %v", found, again, err)
+		}
+	})
+}
+
 // A keeper bears whatever another node sends.
 func FuzzServe(f *testing.F) {
 	f.Add(replica.AppendPut(sample(f)))
 	f.Add([]byte{1, 2, 1, 'a', 5})
 	f.Add([]byte{1, 3})
 	f.Add([]byte{1, 4, 1, 'a', '{', '}'})
+	f.Add(append([]byte{1, 5, 1, 'a'}, make([]byte, 16)...))
 	dir := f.TempDir()
 	k, err := replica.NewKeeper(replica.KeeperConfig{Dir: dir})
 	require.NoError(f, err)

@@ -68,7 +68,7 @@ func TestEveryFieldSurvives(t *testing.T) {
 	e := &store.Entry{}
 	n := int64(0)
 	fillValue(t, reflect.ValueOf(e).Elem(), &n)
-	e.Messages, e.Response, e.Request = nil, nil, nil // stored apart
+	e.Messages, e.Response, e.Request, e.Answer = nil, nil, nil, nil // stored apart
 	got, err := store.DecodeEntry(e.Seq, store.AppendEntry(nil, e))
 	require.NoError(t, err)
 	require.Empty(t, cmp.Diff(e, got, exported))

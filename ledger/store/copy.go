@@ -215,6 +215,11 @@ func (c *Copy) fill(batch *pebble.Batch, b *CopyBatch, from uint64) error {
 				return fmt.Errorf("build batch: %w", err)
 			}
 		}
+		if len(r.Answer) > 0 {
+			if err := batch.Set(seqKey(nil, kAnswer, r.Seq), r.Answer, nil); err != nil {
+				return fmt.Errorf("build batch: %w", err)
+			}
+		}
 	}
 	for _, call := range b.Gone {
 		if err := batch.Delete(callKey(nil, kIntent, call), nil); err != nil {
@@ -256,7 +261,7 @@ func (c *Copy) Trim() error {
 		return err
 	}
 	if c.l.index.done.Load() == 0 { // no other key tells of them
-		for _, kind := range [...]byte{kEntry, kBody} {
+		for _, kind := range [...]byte{kEntry, kBody, kAnswer} {
 			if err := batch.DeleteRange([]byte{kind}, seqKey(nil, kind, floor+1), nil); err != nil {
 				return fmt.Errorf("trim the copy: %w", err)
 			}
@@ -339,6 +344,9 @@ func (c *Copy) CountOpen() (int, error) {
 // Upkeep looks at the copy's size, and lets old entries of a lost node go.
 func (c *Copy) Upkeep(now time.Time) error {
 	c.l.checkSpace()
+	if err := c.l.dropAnswers(now); err != nil {
+		return err
+	}
 	if c.State().Taken {
 		return c.l.Retain(now)
 	}

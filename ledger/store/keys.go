@@ -8,6 +8,7 @@ const (
 	kEntry   = 'e' // seq → entry
 	kBody    = 'b' // seq → bodies, compressed
 	kIntent  = 'i' // call id → intent that did not fit a slot
+	kAnswer  = 'w' // seq → answer kept for a repeated Idempotency-Key, compressed
 	kDead    = 'd' // reader, seq → entry that its sink refused, and why
 	kMeta    = 'm' // name → value
 	kLookup  = 'r' // call or request id → seq

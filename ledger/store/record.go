@@ -15,6 +15,7 @@ type Record struct {
 	Seq    uint64
 	Entry  []byte
 	Bodies []byte // compressed; empty when none were kept
+	Answer []byte // as stored; empty when none is kept
 }
 
 // Decode reads the entry, without its bodies.
@@ -58,6 +59,13 @@ func (l *Ledger) Records(after, last uint64) iter.Seq2[Record, error] {
 		}
 		defer bodies.Close()
 		bodies.First()
+		answers, err := l.db.NewIter(&pebble.IterOptions{LowerBound: seqKey(nil, kAnswer, after+1), UpperBound: seqKey(nil, kAnswer, last+1)})
+		if err != nil {
+			yield(Record{}, fmt.Errorf("read answers: %w", err))
+			return
+		}
+		defer answers.Close()
+		answers.First()
 		for it.First(); it.Valid(); it.Next() {
 			r := Record{Seq: seqOf(it.Key()), Entry: append([]byte(nil), it.Value()...)}
 			for bodies.Valid() && seqOf(bodies.Key()) < r.Seq { // their entry is not readable any more
@@ -65,6 +73,16 @@ func (l *Ledger) Records(after, last uint64) iter.Seq2[Record, error] {
 			}
 			if bodies.Valid() && seqOf(bodies.Key()) == r.Seq {
 				r.Bodies = append([]byte(nil), bodies.Value()...)
+			}
+			for answers.Valid() && seqOf(answers.Key()) < r.Seq {
+				answers.Next()
+			}
+			if answers.Valid() && seqOf(answers.Key()) == r.Seq {
+				r.Answer = append([]byte(nil), answers.Value()...)
+			}
+			if err := answers.Error(); err != nil {
+				yield(Record{}, fmt.Errorf("read answer of %d: %w", r.Seq, err))
+				return
 			}
 			if err := bodies.Error(); err != nil {
 				yield(Record{}, fmt.Errorf("read bodies of %d: %w", r.Seq, err))

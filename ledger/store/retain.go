@@ -30,6 +30,9 @@ func (l *Ledger) Retain(now time.Time) error {
 			break
 		}
 	}
+	if err := l.dropAnswers(now); err != nil {
+		return err
+	}
 	return l.dropRollups(DayOf(now.Add(-l.cfg.KeepRollups)))
 }
 
@@ -91,7 +94,7 @@ func (l *Ledger) dropEntries(bound uint64) (more bool, err error) {
 	if last == 0 {
 		return false, nil
 	}
-	for _, kind := range [...]byte{kEntry, kBody} {
+	for _, kind := range [...]byte{kEntry, kBody, kAnswer} {
 		if err := b.DeleteRange([]byte{kind}, seqKey(nil, kind, last+1), nil); err != nil {
 			return false, fmt.Errorf("drop old entries: %w", err)
 		}
@@ -170,8 +173,10 @@ func (l *Ledger) dropBodies() error {
 	}
 	b := l.db.NewBatch()
 	defer b.Close()
-	if err := b.DeleteRange([]byte{kBody}, seqKey(nil, kBody, end), nil); err != nil {
-		return fmt.Errorf("drop bodies: %w", err)
+	for _, kind := range [...]byte{kBody, kAnswer} {
+		if err := b.DeleteRange([]byte{kind}, seqKey(nil, kind, end), nil); err != nil {
+			return fmt.Errorf("drop bodies: %w", err)
+		}
 	}
 	if err := l.apply(b, false); err != nil {
 		return fmt.Errorf("drop bodies: %w", err)

@@ -117,6 +117,10 @@ func (l *Ledger) Settle(ref Ref, e *Entry) (seq uint64, err error) {
 	if len(e.Messages)+len(e.Response)+len(e.Request) > 0 {
 		p.bodies = l.appendBodies(p.bodies, e)
 	}
+	p.answer = p.answer[:0]
+	if len(e.Answer) > 0 {
+		p.answer = appendAnswer(p.answer, e.Answer, l.cfg.Clock.Now())
+	}
 	l.commit(p)
 	if p.err != nil {
 		return 0, fmt.Errorf("book call: %w", p.err)
@@ -141,6 +145,7 @@ type pending struct {
 	check  bool // may have been settled before
 	value  []byte
 	bodies []byte
+	answer []byte
 
 	seq uint64
 	dup bool
@@ -153,7 +158,7 @@ var pendings = sync.Pool{New: func() any { return &pending{turn: make(chan bool,
 
 // givePending keeps no buffer that a large body has grown.
 func givePending(p *pending) {
-	if cap(p.value)+cap(p.bodies) <= 1<<17 {
+	if cap(p.value)+cap(p.bodies)+cap(p.answer) <= 1<<17 {
 		pendings.Put(p)
 	}
 }
@@ -210,7 +215,7 @@ func (l *Ledger) commit(p *pending) {
 	c.mu.Lock()
 	n, size := 0, 0
 	for n < len(c.queue) && (n == 0 || size < maxBatchBytes) {
-		size += len(c.queue[n].value) + len(c.queue[n].bodies)
+		size += len(c.queue[n].value) + len(c.queue[n].bodies) + len(c.queue[n].answer)
 		n++
 	}
 	group := c.queue
@@ -308,6 +313,11 @@ func (l *Ledger) fill(b *pebble.Batch, group []*pending) error {
 		}
 		if len(p.bodies) > 0 {
 			if err := b.Set(seqKey(nil, kBody, p.seq), p.bodies, nil); err != nil {
+				return fmt.Errorf("build batch: %w", err)
+			}
+		}
+		if len(p.answer) > 0 {
+			if err := b.Set(seqKey(nil, kAnswer, p.seq), p.answer, nil); err != nil {
 				return fmt.Errorf("build batch: %w", err)
 			}
 		}
