@@ -6,11 +6,14 @@ import "github.com/cespare/xxhash/v2"
 const (
 	otherZone   = iota // of the same region: near, and another power line
 	otherRegion        // far, but it does not share a fate
-	sameZone           // better than none
+	sameZone           // better than a copy without what makes up some entries
+	outside            // better than none
 )
 
 func class(self, m *Member) int {
 	switch {
+	case m.Outside && self.Region != m.Region:
+		return outside
 	case self.Region != m.Region:
 		return otherRegion
 	case self.Zone != m.Zone:

@@ -35,6 +35,8 @@ const (
 type Member struct {
 	ID, Region, Zone string
 	Alive            bool
+	// Outside: it stands where data of some calls of this node may not be.
+	Outside bool
 }
 
 // View is who there is: the members that the cluster has agreed on, this node

@@ -145,7 +145,7 @@ const cursorBooks = "takeover"
 // deliver brings the entries up to at that the database lacks.
 func (k *Keeper) deliver(ctx context.Context, l *store.Ledger, books Books, at uint64) error {
 	r := reader.New(l, cursorBooks, books, reader.Config{
-		MaxEntries: 5000, MaxBytes: 8 << 20, Bodies: reader.RowBodies, Clock: k.cfg.Clock, Logger: k.log,
+		MaxEntries: 5000, MaxBytes: 8 << 20, Bodies: reader.RowBodies, Whole: k.cfg.Whole, Clock: k.cfg.Clock, Logger: k.log,
 		// What lies behind was booked here, not by the node.
 		Want: func(e *store.Entry) bool { return e.Seq <= at },
 	})
@@ -158,14 +158,18 @@ func (k *Keeper) deliver(ctx context.Context, l *store.Ledger, books Books, at u
 	return err
 }
 
-// answer answers a question about spend from a copy.
-func (k *Keeper) answer(ctx context.Context, book string, question []byte) (out []byte, err error) {
+// answer answers a node's question about spend from a copy; "" is this node.
+func (k *Keeper) answer(ctx context.Context, from, book string, question []byte) (out []byte, err error) {
 	c, err := k.get(book, false)
 	if err != nil {
 		return nil, err
 	}
 	err = c.use(func(cp *store.Copy) error {
-		out, err = query.Serve(ctx, query.NewEmbedded(cp.Ledger(), k.cfg.Users), question)
+		var q query.Query = query.NewEmbedded(cp.Ledger(), k.cfg.Users)
+		if from != "" && k.cfg.Shown != nil {
+			q = query.Within(q, func(r *query.Row) bool { return k.cfg.Shown(from, r) })
+		}
+		out, err = query.Serve(ctx, q, question)
 		return err
 	})
 	return out, err
@@ -173,7 +177,7 @@ func (k *Keeper) answer(ctx context.Context, book string, question []byte) (out 
 
 // Book answers questions about spend from a copy that is here.
 func (k *Keeper) Book(book string) query.Query {
-	return query.NewRemote(func(ctx context.Context, question []byte) ([]byte, error) { return k.answer(ctx, book, question) })
+	return query.NewRemote(func(ctx context.Context, question []byte) ([]byte, error) { return k.answer(ctx, "", book, question) })
 }
 
 // Find gives a call's entry with its bodies from the copies that are here, nil

@@ -34,7 +34,7 @@ func (n *node) openCopies(background context.Context, group *errgroup.Group) err
 		return n.port.Call(ctx, to, replica.Method, payload)
 	}
 	keeping := replica.KeeperConfig{
-		Dir: n.o.path("copies"), MaxBytes: n.o.LedgerMax, KeepFor: n.keepEntries(), Users: n.userColumn, Clock: n.clock, Logger: n.log,
+		Dir: n.o.path("copies"), MaxBytes: n.o.LedgerMax, KeepFor: n.keepEntries(), Users: n.userColumn, Shown: n.shownTo, Whole: n.wholeInDatabase, Clock: n.clock, Logger: n.log,
 		Lost: func(id string) bool {
 			_, _, gone := n.cluster.Membership().Removed(id)
 			return gone
@@ -55,7 +55,7 @@ func (n *node) openCopies(background context.Context, group *errgroup.Group) err
 		Self: n.identity.NodeID, Keeper: c.keeper, Others: n.othersAlive, Call: call, Clock: n.clock,
 	})
 	sending := replica.SenderConfig{
-		Ledger: n.ledger, Book: book, View: n.copyView, Call: call, Mode: n.copyMode, Clock: n.clock, Logger: n.log,
+		Ledger: n.ledger, Book: book, View: n.copyView, Call: call, Mode: n.copyMode, Allow: n.permit, Clock: n.clock, Logger: n.log,
 	}
 	if n.db != nil {
 		sending.Flushed = n.flushedUpTo
@@ -85,9 +85,12 @@ func (n *node) copyMode() replica.Mode {
 // copyView is who there is to keep this node's copy.
 func (n *node) copyView() replica.View {
 	v := replica.View{Self: n.identity.NodeID}
+	s := n.store.State()
 	for _, m := range n.cluster.Membership().Nodes() {
 		if m.Role != members.RoleWitness {
-			v.Members = append(v.Members, replica.Member{ID: m.ID, Region: m.Region, Zone: m.Zone, Alive: m.ID == v.Self || n.place.alive(m.ID)})
+			v.Members = append(v.Members, replica.Member{
+				ID: m.ID, Region: m.Region, Zone: m.Zone, Alive: m.ID == v.Self || n.place.alive(m.ID), Outside: leaves(s, n.o.Region, m.Region),
+			})
 		}
 	}
 	return v

@@ -66,6 +66,7 @@ func (o Options) WithDefaults() Options {
 	set(&o.Listen, ":4000")
 	set(&o.ClusterListen, ":7946")
 	set(&o.Region, "default")
+	set(&o.DatabaseRegion, o.Region)
 	if o.Name == "" {
 		o.Name, _ = os.Hostname()
 	}

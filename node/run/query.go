@@ -15,8 +15,9 @@ const methodQuery = "ledger.query"
 // those of the others as if they were one.
 func (n *node) openQuery() query.Query {
 	own := query.NewEmbedded(n.ledger, n.userColumn)
-	n.port.Handle(methodQuery, func(ctx context.Context, _ string, payload []byte) ([]byte, error) {
-		answer, err := query.Serve(ctx, own, payload)
+	n.port.Handle(methodQuery, func(ctx context.Context, from string, payload []byte) ([]byte, error) {
+		shown := query.Within(own, func(r *query.Row) bool { return n.shownTo(from, r) })
+		answer, err := query.Serve(ctx, shown, payload)
 		if err != nil {
 			return nil, &peer.Error{Code: "bad_request", Message: err.Error()}
 		}
@@ -41,12 +42,12 @@ func (n *node) openQuery() query.Query {
 	})
 	n.verify = verify.Books{Ledger: n.ledger, Ledgers: ledgers}
 	if n.db == nil {
-		return ledgers
+		return n.shownHere(ledgers)
 	}
 	n.port.Handle(methodSettle, func(ctx context.Context, _ string, _ []byte) ([]byte, error) { return nil, n.settleOwn(ctx) })
 	db := query.NewPostgres(query.PostgresConfig{Pool: n.db.Queries(), Settle: query.SettleAll(n.tails)})
 	n.verify.Database = db
-	return query.NewFallback(db, ledgers, n.clock, n.log)
+	return n.shownHere(query.NewFallback(db, ledgers, n.clock, n.log))
 }
 
 func (n *node) remoteBook(id string) query.Query {

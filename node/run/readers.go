@@ -54,7 +54,7 @@ func (n *node) openDatabase(background context.Context, group *errgroup.Group) e
 	if err != nil {
 		return err
 	}
-	n.log.Info("books are kept in PostgreSQL", "database", n.db.Name())
+	n.log.Info("books are kept in PostgreSQL", "database", n.db.Name(), "region", n.o.DatabaseRegion)
 	cursors, err := n.ledger.Cursors()
 	if err != nil {
 		return err
@@ -173,13 +173,13 @@ func (n *node) updateReaders(v *model.ConfigVersion) {
 		sum := sha256.Sum256([]byte(n.db.Name()))
 		want = append(want, reader.Named{
 			Name: cursorDatabase, Sink: n.db.Sink(n.copies.book), Settings: hex.EncodeToString(sum[:]),
-			Config: reader.Config{MaxEntries: 5000, MaxBytes: 8 << 20, Linger: time.Second, Bodies: reader.RowBodies},
+			Config: reader.Config{MaxEntries: 5000, MaxBytes: 8 << 20, Linger: time.Second, Bodies: reader.RowBodies, Whole: n.wholeInDatabase},
 		})
 	}
 	if v != nil {
 		opened, faults := n.box.OpenConfig(&v.Config)
 		callbacks, err := sink.Open(opened.Callbacks, sink.Deps{
-			Node: n.identity.NodeID, Agent: "tollgate/" + n.o.Version, Dir: n.o.DataDir, FileRoots: n.o.CallbackDirs, Region: n.o.Region, Clock: n.clock, Logger: n.log,
+			Node: n.identity.NodeID, Agent: "tollgate/" + n.o.Version, Dir: n.o.DataDir, FileRoots: n.o.CallbackDirs, Region: n.o.Region, Allow: n.mayBeIn, Clock: n.clock, Logger: n.log,
 		})
 		if err = errors.Join(append(faults, err)...); err != nil {
 			n.log.Error("some callbacks do not run", "error", err)
