@@ -19,6 +19,7 @@ type Config struct {
 	Environment map[string]string          `json:"environment_variables,omitempty"`
 	Credentials map[string]Params          `json:"credentials,omitempty"` // by credential_name
 	Callbacks   []Callback                 `json:"callbacks,omitempty"`
+	Cache       *Cache                     `json:"cache,omitempty"` // nil: no answers are kept
 	Other       map[string]json.RawMessage `json:"other,omitempty"` // sections kept for later readers
 }
 
@@ -161,13 +162,15 @@ type TollgateSettings struct {
 	Providers        []OpenAIRow `json:"providers,omitempty"`        // further OpenAI-compatible rows
 	MaxRequestBytes  int64       `json:"max_request_bytes,omitempty"`
 	MaxResponseBytes int64       `json:"max_response_bytes,omitempty"`
-	PreferRegion     string      `json:"raft_prefer_region,omitempty"`      // where the leader should be
-	Voters           string      `json:"raft_voters,omitempty"`             // auto (default), 1, 3, 5
-	RaftProfile      string      `json:"raft_profile,omitempty"`            // auto (default), lan, wan, far
-	AutoUpgradeAfter float64     `json:"raft_auto_upgrade_after,omitempty"` // seconds; 0 = 600
-	LimitsPartition  string      `json:"limits_partition,omitempty"`        // scale (default), strict
-	StaleAfter       float64     `json:"stale_after,omitempty"`             // seconds without a leader after which calls are refused; 0 = never
-	Raw              Params      `json:"raw,omitempty"`
+	// IdempotencyMaxBytes bounds the answers kept for repeated keys; 0 = 1 MiB.
+	IdempotencyMaxBytes int64   `json:"idempotency_max_answer_bytes,omitempty"`
+	PreferRegion        string  `json:"raft_prefer_region,omitempty"`      // where the leader should be
+	Voters              string  `json:"raft_voters,omitempty"`             // auto (default), 1, 3, 5
+	RaftProfile         string  `json:"raft_profile,omitempty"`            // auto (default), lan, wan, far
+	AutoUpgradeAfter    float64 `json:"raft_auto_upgrade_after,omitempty"` // seconds; 0 = 600
+	LimitsPartition     string  `json:"limits_partition,omitempty"`        // scale (default), strict
+	StaleAfter          float64 `json:"stale_after,omitempty"`             // seconds without a leader after which calls are refused; 0 = never
+	Raw                 Params  `json:"raw,omitempty"`
 }
 
 // OpenAIRow declares one OpenAI-compatible provider, as LiteLLM's JSON rows do.

@@ -27,6 +27,8 @@ var only = map[string][]string{
 	"github.com/hashicorp/raft":       {"cluster"},
 	"github.com/hashicorp/memberlist": {"cluster"},
 	"github.com/cockroachdb/pebble":   {"cluster/raftlog", "ledger/store"},
+	"github.com/redis/go-redis":       {"proxy/cache"},
+	"github.com/maypok86/otter":       {"proxy/cache"},
 }
 
 type pkg struct {
