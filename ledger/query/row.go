@@ -155,6 +155,9 @@ type fixed struct {
 	OverheadMs        float64         `json:"litellm_overhead_time_ms"`
 	AttemptedRetries  int             `json:"attempted_retries"`
 	MaxRetries        int             `json:"max_retries"`
+	Fallbacks         int             `json:"attempted_fallbacks"`
+	ServedGroup       string          `json:"model_group,omitempty"` // of a fallback that answered
+	PreviousModels    []previousModel `json:"previous_models,omitempty"`
 	CostBreakdown     costBreakdown   `json:"cost_breakdown"`
 	ResponseID        string          `json:"response_id,omitempty"`
 	CostError         string          `json:"cost_error,omitempty"`
@@ -193,7 +196,7 @@ type own struct {
 	Priced         bool            `json:"priced"`
 	Notes          []string        `json:"notes,omitempty"`
 	Reserved       string          `json:"reserved,omitempty"`
-	Fallbacks      int             `json:"fallbacks,omitempty"`
+	Attempts       []attempt       `json:"attempts,omitempty"`
 	Stream         bool            `json:"stream,omitempty"`
 	Estimated      bool            `json:"usage_estimated,omitempty"`
 	Usage          price.Usage     `json:"usage"`
@@ -213,6 +216,7 @@ var reserved = map[string]bool{
 	"mcp_tool_call_metadata": true, "vector_store_request_metadata": true, "model_map_information": true,
 	"cold_storage_object_key": true, "litellm_overhead_time_ms": true, "attempted_retries": true, "max_retries": true,
 	"cost_breakdown": true, "response_id": true, "cost_error": true, "tollgate": true,
+	"attempted_fallbacks": true, "model_group": true, "previous_models": true,
 }
 
 // Reserved reports whether a key of the metadata column is the gateway's: the
@@ -252,13 +256,14 @@ func fixedOf(e *store.Entry) *fixed {
 		Key: e.Key, KeyAlias: e.KeyAlias, TeamID: e.Team, TeamAlias: e.TeamAlias, UserID: e.User, OrgID: e.Organization,
 		IP: e.IP, AdditionalUsage: additional(u), Usage: usageObject(u), SpendLogsMetadata: nullable(e.SpendLogsMetadata),
 		Status: e.Status, ModelMap: modelMap{Key: e.Model}, OverheadMs: float64(e.Overhead) / float64(time.Millisecond),
-		AttemptedRetries: max(0, e.Attempts-1), MaxRetries: e.MaxRetries, ResponseID: e.RequestID, Guardrails: []string{},
+		AttemptedRetries: e.Retried(), MaxRetries: e.MaxRetries, Fallbacks: e.Fallbacks, ServedGroup: e.ServedGroup(),
+		PreviousModels: previousModels(e), ResponseID: e.RequestID, Guardrails: []string{},
 		CostBreakdown: costBreakdown{
 			Input:  c.Input.Add(c.CacheRead).Add(c.CacheWrite).USD(),
 			Output: c.Output.Add(c.Reasoning).USD(), Total: c.Total.USD(), Tools: c.Tools.USD(), Original: c.Total.USD(),
 		},
 		Tollgate: own{
-			CallID: uuid.UUID(e.CallID).String(), Region: e.Region, DataRegions: e.DataRegions, PriceVersion: c.Version, Priced: c.Priced, Notes: c.Notes, Fallbacks: e.Fallbacks,
+			CallID: uuid.UUID(e.CallID).String(), Region: e.Region, DataRegions: e.DataRegions, PriceVersion: c.Version, Priced: c.Priced, Notes: c.Notes, Attempts: attempts(e),
 			Stream: e.Stream, Estimated: u.Estimated, Usage: *u, ProviderUsage: validOrNothing(e.RawUsage),
 			CacheReadCost: c.CacheRead.USD(), CacheWriteCost: c.CacheWrite.USD(), ReasoningCost: c.Reasoning.USD(),
 		},

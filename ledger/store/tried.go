@@ -104,3 +104,28 @@ func readAttempt(s string) (Attempt, error) {
 		}
 	}
 }
+
+// keptPrevious is how many failed attempts LiteLLM's records keep.
+const keptPrevious = 4
+
+// Retried is how often a call was tried again in the same group; what fallbacks
+// tried first is not counted.
+func (e *Entry) Retried() int { return max(0, e.Attempts-1-e.Fallbacks) }
+
+// Previous are the last of the attempts that failed before the one that ended the
+// call.
+func (e *Entry) Previous() []Attempt {
+	if len(e.Tried) < 2 {
+		return nil
+	}
+	before := e.Tried[:len(e.Tried)-1]
+	return before[max(0, len(before)-keptPrevious):]
+}
+
+// ServedGroup is the group that answered when it was not the one asked for.
+func (e *Entry) ServedGroup() string {
+	if e.Fallbacks == 0 || len(e.Tried) == 0 {
+		return ""
+	}
+	return e.Tried[len(e.Tried)-1].Group
+}

@@ -58,6 +58,10 @@ type fixed struct {
 	VectorStore       any             `json:"vector_store_request_metadata"`
 	Usage             usage           `json:"usage_object"`
 	ColdStorage       any             `json:"cold_storage_object_key"`
+	AttemptedRetries  int             `json:"attempted_retries,omitempty"`
+	Fallbacks         int             `json:"attempted_fallbacks,omitempty"`
+	ServedGroup       string          `json:"model_group,omitempty"` // of a fallback that answered
+	Attempts          []attempt       `json:"tollgate_attempts,omitempty"`
 }
 
 type caller struct {
@@ -79,6 +83,7 @@ func metadata(e *store.Entry, o Options) (json.RawMessage, error) {
 	f := fixed{
 		SpendLogsMetadata: valid(e.SpendLogsMetadata, "null"), IP: optional(e.IP), Guardrails: []string{},
 		Usage: usageOf(&e.Usage), Requester: json.RawMessage("null"),
+		AttemptedRetries: e.Retried(), Fallbacks: e.Fallbacks, ServedGroup: e.ServedGroup(), Attempts: attempts(e),
 	}
 	if o.HideCaller {
 		f.IP = nil
@@ -112,7 +117,7 @@ func metadata(e *store.Entry, o Options) (json.RawMessage, error) {
 		return nil, fmt.Errorf("compose metadata: %w", err)
 	}
 	for k, v := range client {
-		if _, taken := all[k]; !taken && !callerKey(k) {
+		if _, taken := all[k]; !taken && !callerKey(k) && !attemptKey(k) {
 			all[k] = v
 		}
 	}

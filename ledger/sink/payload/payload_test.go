@@ -103,3 +103,32 @@ func FuzzRecord(f *testing.F) {
 		require.True(t, json.Valid(text))
 	})
 }
+
+func TestRecordTellsEveryAttemptOfACall(t *testing.T) {
+	e := chat()
+	e.Attempts, e.Fallbacks = 3, 1
+	e.Tried = []store.Attempt{
+		{Group: "gpt-4o", ModelID: "d-1", Model: "openai/gpt-4o", Provider: "openai", Class: "InternalServerError", Status: 503, Took: 20 * time.Millisecond},
+		{Group: "gpt-4o", ModelID: "d-2", Model: "openai/gpt-4o", Provider: "openai", Reason: "retry", Class: "Timeout", After: 21 * time.Millisecond, Took: time.Second},
+		{Group: "claude", ModelID: "d-3", Model: "anthropic/claude", Provider: "anthropic", Reason: "fallback", After: 1100 * time.Millisecond, Took: time.Second},
+	}
+	e.Metadata = []byte(`{"tollgate_attempts":"forged","model_group":"forged","mine":1}`)
+	r, err := payload.Of(e, payload.Options{})
+	require.NoError(t, err)
+	require.Equal(t, "gpt-4o", *r.ModelGroup)
+	var m map[string]any
+	require.NoError(t, json.Unmarshal(r.Metadata, &m))
+	require.EqualValues(t, 1, m["attempted_retries"])
+	require.EqualValues(t, 1, m["attempted_fallbacks"])
+	require.Equal(t, "claude", m["model_group"])
+	require.Len(t, m["tollgate_attempts"], 3)
+	require.EqualValues(t, 1, m["mine"])
+
+	e.Attempts, e.Fallbacks, e.Tried = 1, 0, nil
+	r, err = payload.Of(e, payload.Options{})
+	require.NoError(t, err)
+	clear(m)
+	require.NoError(t, json.Unmarshal(r.Metadata, &m))
+	require.NotContains(t, m, "tollgate_attempts")
+	require.NotContains(t, m, "model_group")
+}
