@@ -29,6 +29,9 @@ const (
 	DataKey Type = 3
 	// Membership changes who belongs to the cluster.
 	Membership Type = 4
+	// Claims says which model calls answer for their callers' keys, in a layout of
+	// its own.
+	Claims Type = 5
 )
 
 // Skippable reports whether a node that does not know the type may pass over it.
@@ -45,6 +48,8 @@ func (t Type) String() string {
 		return "data_key"
 	case Membership:
 		return "membership"
+	case Claims:
+		return "claims"
 	}
 	return fmt.Sprintf("type_%d", byte(t))
 }

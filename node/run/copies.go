@@ -108,7 +108,14 @@ func (n *node) othersAlive() []string {
 
 // flushedUpTo is the last entry of this node that stands in PostgreSQL.
 func (n *node) flushedUpTo() uint64 {
-	return max(n.db.Stats().Positions[n.copies.book], n.flushedAtStart)
+	at := max(n.db.Stats().Positions[n.copies.book], n.flushedAtStart)
+	// The database does not get the answers that are kept for repeated keys.
+	if first, err := n.ledger.FirstAnswer(); err != nil {
+		n.log.Warn("kept answers not looked for; copies may lack them", "error", err)
+	} else if first > 0 {
+		at = min(at, first-1)
+	}
+	return at
 }
 
 // handOverWithin is how long a node that leaves for good goes on looking for

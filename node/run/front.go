@@ -31,7 +31,7 @@ func (n *node) openFront() error {
 		State: n.store, Admit: admit.New(n.rates, n.account), Ledger: n.ledger, Upstream: n.upstream,
 		Providers: providers.Find, Metrics: call.NewMetrics(n.metrics, func() int64 { return calls.InFlight() }),
 		Clock: n.clock, Logger: n.log, Region: n.o.Region, Version: n.o.Version, Health: n.health,
-		Copied: func(seq uint64) { n.copies.sender.Wait(context.Background(), seq) },
+		Copied: func(seq uint64) { n.copies.sender.Wait(context.Background(), seq) }, Answers: n.answers,
 	})
 	n.calls = calls
 	audits, err := n.openAuditLog()

@@ -51,6 +51,7 @@ type node struct {
 	bank      *budget.Bank
 	audits    *auditTrail
 	cluster   *cluster.Node
+	claims    *once.Claims
 	ledger    *store.Ledger
 	readers   *reader.Set
 	db        *flush.Database // nil without PostgreSQL
@@ -63,6 +64,7 @@ type node struct {
 	account        *budget.Account
 	rates          *rate.Limiter
 	peers          *limitPeers
+	answers        *once.Desk
 	limits         atomic.Pointer[rate.Limiter] // rates, for other nodes' calls
 	calls          *call.Handler
 	server         *server.Server
@@ -73,6 +75,7 @@ type node struct {
 	figures        atomic.Pointer[figures]
 
 	leave context.CancelCauseFunc // ends the node on its own wish
+	asked          atomic.Pointer[once.Desk] // answers, for other nodes' calls
 }
 
 // Why a node ends on its own wish.

@@ -18,6 +18,7 @@ import (
 	"tollgate/config/file"
 	"tollgate/config/secret"
 	"tollgate/config/state"
+	"tollgate/ledger/once"
 	"tollgate/limiter/budget"
 )
 
@@ -54,7 +55,7 @@ func offlineState(dir string, env file.Env) (*cluster.Offline, error) {
 	bank := newBank(&applied{store: store}, applier)
 	return &cluster.Offline{
 		Identity: identity, Dir: dir, Box: secret.NewBox(kek),
-		Appliers: map[command.Type]fsm.Applier{command.Mutation: applier, command.BudgetBatch: bankApplier{bank}},
+		Appliers: map[command.Type]fsm.Applier{command.Mutation: applier, command.BudgetBatch: bankApplier{bank}, command.Claims: once.NewClaims()},
 		// Nobody can tell any more what the nodes had spent of their grants: all of
 		// it counts as spent, so that no budget is passed.
 		Adjust: func(now time.Time, nodes []members.Node) error {

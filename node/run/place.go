@@ -97,6 +97,7 @@ func (n *node) openPort() error {
 	n.port.OnRefused(p.refused)
 	n.handleSecrets()
 	n.hearLimits()
+	n.hearAnswers()
 	return nil
 }
 

@@ -34,6 +34,7 @@ func (n *node) openReaders(background context.Context, group *errgroup.Group) er
 	if err := n.openCopies(background, group); err != nil {
 		return err
 	}
+	n.openAnswers(background, group)
 	if n.db == nil {
 		alone := func() error { return audit.RetainAlone(n.auditConfig()) }
 		group.Go(func() error { return n.retainAudits(background, alone) })

@@ -14,6 +14,7 @@ import (
 	"tollgate/config/price"
 	"tollgate/config/secret"
 	"tollgate/config/state"
+	"tollgate/ledger/once"
 	"tollgate/limiter/budget"
 	"tollgate/proxy/provider/registry"
 )
@@ -33,14 +34,15 @@ func (n *node) openState() error {
 	applier := state.NewApplier(n.store)
 	n.applied = &applied{store: n.store}
 	n.bank = newBank(n.applied, applier)
+	n.claims = once.NewClaims()
 	n.audits = &auditTrail{log: n.log}
 	applier.OnChange(n.audits.heard)
 	profile := cluster.Profile(n.loaded.Config.Tollgate.RaftProfile)
 	n.cluster, err = cluster.Open(cluster.Config{
 		Dir: n.o.DataDir, Identity: n.identity, Name: n.o.Name, Region: n.o.Region, Zone: n.o.Zone,
 		Role: n.place.role, Bootstrap: n.place.founder,
-		Appliers: map[command.Type]fsm.Applier{command.Mutation: audited{applier, n.audits}, command.BudgetBatch: bankApplier{n.bank}},
-		Answers:  map[command.Type]cluster.AnswerCodec{command.BudgetBatch: bankAnswers},
+		Appliers: map[command.Type]fsm.Applier{command.Mutation: audited{applier, n.audits}, command.BudgetBatch: bankApplier{n.bank}, command.Claims: n.claims},
+		Answers:  map[command.Type]cluster.AnswerCodec{command.BudgetBatch: bankAnswers, command.Claims: claimAnswers},
 		Box:      n.box, KeysChanged: n.store.Recompile,
 		Transport: cluster.NewTransport(n.identity.NodeID, n.port.Raft(), profile, n.log), Profile: profile,
 		Calls: n.port, Registrar: n.port, Gossip: n.place.members,

@@ -54,7 +54,7 @@ func (c *call) deliver(a *provider.Answer) {
 		usage = c.estimate(int64(len(a.Body)))
 	}
 	c.unwatch()
-	if err := c.settle(outcome{status: store.Success, id: a.ID, model: a.Model, usage: usage, rawUsage: a.RawUsage, response: a.Body}); err != nil {
+	if err := c.settle(outcome{status: store.Success, id: a.ID, model: a.Model, usage: usage, rawUsage: a.RawUsage, response: a.Body, answered: true}); err != nil {
 		c.unbooked = true
 		return
 	}

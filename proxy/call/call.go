@@ -50,6 +50,7 @@ type Deps struct {
 	// Copied returns when another node has a booked call too, where that is asked
 	// for; nil: nobody is waited for.
 	Copied  func(seq uint64)
+	Answers Answers // nil: an Idempotency-Key of a call means nothing
 	Region  string
 	Version string
 }
@@ -82,6 +83,7 @@ func (h *Handler) take(ctx *fasthttp.RequestCtx, in *Incoming) *call {
 // release gives a finished call back. Nothing may refer to it any more.
 func (c *call) release() {
 	h := c.h
+	c.endClaim()
 	if c.reservation != nil {
 		c.reservation.Release()
 	}
@@ -194,3 +196,4 @@ var (
 	_ io.ReadCloser         = (*streamBody)(nil)
 	_ fasthttp.BodyWriterTo = (*streamBody)(nil)
 )
+	claimed  *claimed // nil for a call without an Idempotency-Key

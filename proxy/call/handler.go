@@ -104,6 +104,9 @@ func (c *call) walk(in Incoming) *refusal.Refusal {
 		c.ctx.SetBody(append(strconv.AppendInt([]byte(`{"input_tokens":`), c.req.inputEstimate(), 10), '}'))
 		return nil
 	}
+	if ref, over := c.claimKey(&in); over {
+		return ref
+	}
 	if ref := c.admitCall(); ref != nil {
 		return ref
 	}

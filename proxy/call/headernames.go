@@ -7,35 +7,38 @@ import (
 
 // Header names in canonical form, so that setting one costs no normalising.
 var (
-	headerCallID        = []byte("X-Litellm-Call-Id")
-	headerModelID       = []byte("X-Litellm-Model-Id")
-	headerAPIBase       = []byte("X-Litellm-Model-Api-Base")
-	headerRegion        = []byte("X-Litellm-Model-Region")
-	headerModelGroup    = []byte("X-Litellm-Model-Group")
-	headerVersion       = []byte("X-Litellm-Version")
-	headerCost          = []byte("X-Litellm-Response-Cost")
-	headerOutputCap     = []byte("X-Tollgate-Max-Output-Tokens")
-	headerKeyTPM        = []byte("X-Litellm-Key-Tpm-Limit")
-	headerKeyRPM        = []byte("X-Litellm-Key-Rpm-Limit")
-	headerKeyBudget     = []byte("X-Litellm-Key-Max-Budget")
-	headerKeySpend      = []byte("X-Litellm-Key-Spend")
-	headerRetries       = []byte("X-Litellm-Attempted-Retries")
-	headerFallbacks     = []byte("X-Litellm-Attempted-Fallbacks")
-	headerDuration      = []byte("X-Litellm-Response-Duration-Ms")
-	headerOverhead      = []byte("X-Litellm-Overhead-Duration-Ms")
-	headerCacheControl  = []byte("Cache-Control")
-	headerBuffering     = []byte("X-Accel-Buffering")
-	headerLimitReset    = [...][]byte{admit.Requests: []byte("X-Ratelimit-Reset-Requests"), admit.Tokens: []byte("X-Ratelimit-Reset-Tokens")}
-	headerLimit         = [...][]byte{admit.Requests: []byte("X-Ratelimit-Limit-Requests"), admit.Tokens: []byte("X-Ratelimit-Limit-Tokens")}
-	headerLimitRemains  = [...][]byte{admit.Requests: []byte("X-Ratelimit-Remaining-Requests"), admit.Tokens: []byte("X-Ratelimit-Remaining-Tokens")}
-	headerScopeLimit    = scopeHeaders("limit")
-	headerScopeRemains  = scopeHeaders("remaining")
-	noCache, no         = []byte("no-cache"), []byte("no")
-	zero, one           = []byte("0"), []byte("1")
-	providerPrefix      = []byte("llm_provider-")
-	ratelimitPrefix     = []byte("x-ratelimit-")
-	modelPerKeyRequests = "x-litellm-key-remaining-requests-"
-	modelPerKeyTokens   = "x-litellm-key-remaining-tokens-"
+	headerCallID         = []byte("X-Litellm-Call-Id")
+	headerModelID        = []byte("X-Litellm-Model-Id")
+	headerAPIBase        = []byte("X-Litellm-Model-Api-Base")
+	headerRegion         = []byte("X-Litellm-Model-Region")
+	headerModelGroup     = []byte("X-Litellm-Model-Group")
+	headerVersion        = []byte("X-Litellm-Version")
+	headerCost           = []byte("X-Litellm-Response-Cost")
+	headerOutputCap      = []byte("X-Tollgate-Max-Output-Tokens")
+	headerKeyTPM         = []byte("X-Litellm-Key-Tpm-Limit")
+	headerKeyRPM         = []byte("X-Litellm-Key-Rpm-Limit")
+	headerKeyBudget      = []byte("X-Litellm-Key-Max-Budget")
+	headerKeySpend       = []byte("X-Litellm-Key-Spend")
+	headerRetries        = []byte("X-Litellm-Attempted-Retries")
+	headerFallbacks      = []byte("X-Litellm-Attempted-Fallbacks")
+	headerDuration       = []byte("X-Litellm-Response-Duration-Ms")
+	headerOverhead       = []byte("X-Litellm-Overhead-Duration-Ms")
+	headerCacheControl   = []byte("Cache-Control")
+	headerBuffering      = []byte("X-Accel-Buffering")
+	headerLimitReset     = [...][]byte{admit.Requests: []byte("X-Ratelimit-Reset-Requests"), admit.Tokens: []byte("X-Ratelimit-Reset-Tokens")}
+	headerLimit          = [...][]byte{admit.Requests: []byte("X-Ratelimit-Limit-Requests"), admit.Tokens: []byte("X-Ratelimit-Limit-Tokens")}
+	headerLimitRemains   = [...][]byte{admit.Requests: []byte("X-Ratelimit-Remaining-Requests"), admit.Tokens: []byte("X-Ratelimit-Remaining-Tokens")}
+	headerScopeLimit     = scopeHeaders("limit")
+	headerScopeRemains   = scopeHeaders("remaining")
+	headerReplay         = []byte("X-Tollgate-Idempotent-Replay")
+	headerIdempotencyKey = []byte("Idempotency-Key")
+	noCache, no          = []byte("no-cache"), []byte("no")
+	yes                  = []byte("true")
+	zero, one            = []byte("0"), []byte("1")
+	providerPrefix       = []byte("llm_provider-")
+	ratelimitPrefix      = []byte("x-ratelimit-")
+	modelPerKeyRequests  = "x-litellm-key-remaining-requests-"
+	modelPerKeyTokens    = "x-litellm-key-remaining-tokens-"
 )
 
 // scopeHeaders are the names x-ratelimit-{scope}-{what}-{kind} of every level

@@ -18,8 +18,8 @@ func (c *call) watchClient() {
 
 // clientGone cancels what runs upstream. The goroutine that reads there settles.
 func (c *call) clientGone() {
-	if c.snap.Routing.Config.Tollgate.DrainUpstream {
-		return
+	if c.snap.Routing.Config.Tollgate.DrainUpstream || c.claimed != nil {
+		return // the answer is wanted: by the books, or when the key comes again
 	}
 	if c.canceled.CompareAndSwap(false, true) {
 		c.gone <- struct{}{} // holds one: nobody may be waiting

@@ -19,6 +19,7 @@ type outcome struct {
 	rawUsage []byte
 	response []byte
 	fault    *provider.Error
+	answered bool // the client is given an answer that ends
 }
 
 // settle writes the entry and gives the reservation its due. It runs once per
@@ -37,6 +38,7 @@ func (c *call) settle(o outcome) error {
 	c.cost, c.endAt = cost, now
 	e := c.entryOf(o, cost, now)
 	seq, err := c.h.Ledger.Settle(c.intent, e)
+	e.Answer = c.keptFor(&o)
 	if err != nil {
 		// The intent stays: the next start charges its maximum, so the budgets
 		// count that from now on. What else was held is free.

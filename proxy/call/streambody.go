@@ -47,6 +47,9 @@ func (b *streamBody) Emit(frame []byte) {
 	if b.keep && len(b.kept)+len(frame) <= keepBytes {
 		b.kept = append(b.kept, frame...)
 	}
+	if b.c.claimed != nil {
+		b.c.claimed.record(frame)
+	}
 }
 
 // beginStream reads until the provider has said something that the client can
@@ -266,7 +269,8 @@ func (b *streamBody) book() {
 		return
 	}
 	info := b.tr.Info()
-	o := outcome{status: store.Success, id: info.ID, model: info.Model, usage: b.usage(info), rawUsage: info.RawUsage, fault: b.fault}
+	o := outcome{status: store.Success, id: info.ID, model: info.Model, usage: b.usage(info), rawUsage: info.RawUsage, fault: b.fault,
+		answered: b.over && b.fault == nil}
 	if b.keep {
 		o.response = transcript(b.kept)
 	}
@@ -317,7 +321,7 @@ func (b *streamBody) Close() error {
 		b.left = true
 		switch {
 		case b.x == nil:
-		case c.snap.Routing.Config.Tollgate.DrainUpstream && !b.over:
+		case (c.snap.Routing.Config.Tollgate.DrainUpstream || c.claimed != nil) && !b.over:
 			b.readOn()
 		default:
 			b.x.Cancel()
@@ -341,8 +345,13 @@ func (b *streamBody) Close() error {
 // readOn hears the provider out although the client has gone, for its own count
 // of what it bills. The budget still cuts it, and so does silence.
 func (b *streamBody) readOn() {
-	for !b.over && !b.overBudget() {
+	for !b.over {
 		b.pending, b.off = b.pending[:0], 0
+		if b.overBudget() {
+			b.tr.Cut("length", b)
+			b.over = true
+			return
+		}
 		if b.fault = b.c.conceal(b.step()); b.fault != nil {
 			return
 		}

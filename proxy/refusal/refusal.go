@@ -51,6 +51,12 @@ func (r *Refusal) With(name, value string) *Refusal {
 	return r
 }
 
+// WithCode sets the code that programs branch on and returns r.
+func (r *Refusal) WithCode(code string) *Refusal {
+	r.Code = code
+	return r
+}
+
 // Lift marks a refusal that newer state could turn, and returns r.
 func (r *Refusal) Lift() *Refusal {
 	r.Liftable = true
