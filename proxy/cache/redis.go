@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -45,8 +46,17 @@ func timeoutOf(p *model.RedisPlace) time.Duration {
 	return defaultRedisTimeout
 }
 
+// silence keeps the library from writing to standard error: what goes wrong is
+// told once, by the breaker.
+var silence sync.Once
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
 // newRemote makes the client. It connects when it is first asked.
 func newRemote(p *model.RedisPlace) (*remote, error) {
+	silence.Do(func() { redis.SetLogger(silent{}) })
 	patience := timeoutOf(p)
 	o := &redis.UniversalOptions{
 		Username: p.Username, Password: p.Password, DB: p.DB, SentinelPassword: p.SentinelPassword,
