@@ -54,3 +54,32 @@ func FuzzRemote(f *testing.F) {
 		_, _ = q.Groups(context.Background(), []query.Dimension{query.ByDay, query.ByKey}, query.Range{})
 	})
 }
+
+// A cursor comes back from whoever was given it: each is refused or followed.
+func FuzzCursorOfSeveralBooks(f *testing.F) {
+	l, err := store.Open(store.Config{Dir: f.TempDir(), Ballast: -1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = l.Close() })
+	for _, e := range querytest.Entries() {
+		if _, err := l.Settle(store.Ref{}, e); err != nil {
+			f.Fatal(err)
+		}
+	}
+	q := query.NewJoined(func() []query.Book {
+		return []query.Book{{Name: "a", Query: query.NewEmbedded(l, nil)}, {Name: "b%;=", Query: query.NewEmbedded(l, nil)}}
+	})
+	for _, s := range []string{"", "a=3;b%25%3B%3D=-", "a=-", ";", "a=%", "c=1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, cursor string) {
+		p, err := q.Logs(context.Background(), query.Filter{Cursor: cursor, Limit: 3})
+		if err != nil {
+			return
+		}
+		if len(p.Rows) > 3 {
+			t.Fatalf("a page of %d rows where 3 were asked for", len(p.Rows))
+		}
+	})
+}
