@@ -45,7 +45,7 @@ func (n *node) openFront() error {
 		Verify:     func(ctx context.Context) (*verify.Report, error) { return verify.All(ctx, n.verify, nil) },
 		Spend:      n.openSpend(n.openQuery()), Limits: rateLooker{n.rates}, Audit: audits,
 		SealDeployment: n.sealDeployment, IsSecret: file.IsSecretParam,
-		MasterKeyHash: n.masterHash, Clock: n.clock, Logger: n.log, Rand: rand.Reader,
+		MasterKeyHash: n.masterHash, Regions: n.regions, Clock: n.clock, Logger: n.log, Rand: rand.Reader,
 	})
 	if err != nil {
 		return err

@@ -59,6 +59,9 @@ type Deps struct {
 	CountTokens func(model, text string) int64
 	// Verify recounts the books; nil: it cannot be asked for.
 	Verify func(ctx context.Context) (*verify.Report, error)
+	// Regions are those that nodes are in, for warnings of misspelt ones; nil:
+	// nobody is warned.
+	Regions func() []string
 	// MasterKeyHash is the SHA-256 of the master key, lowercase hex.
 	MasterKeyHash func() string
 	Clock         unit.Clock

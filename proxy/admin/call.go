@@ -38,6 +38,7 @@ type call struct {
 	done bool
 	// repeated says that an earlier call with this Idempotency-Key did the write.
 	repeated bool
+	warnings []string                // that the answer carries
 	live     *live                   // what an answer shows of all nodes; nil while a write is worked out
 	counted  map[Spending]unit.Money // what a write counts from
 }
@@ -95,7 +96,7 @@ func (c *call) write(status int, v any) *refusal.Refusal {
 	}
 	c.ctx.Response.SetStatusCode(status)
 	c.ctx.Response.Header.SetContentType("application/json")
-	c.ctx.Response.SetBodyRaw(body)
+	c.ctx.Response.SetBodyRaw(c.withWarnings(body))
 	return nil
 }
 

@@ -82,6 +82,7 @@ func keyUpdate(c *call) *refusal.Refusal {
 	if r := c.upperBounds(&x, false); r != nil {
 		return r
 	}
+	c.warnOfRegions(x.regions)
 	hash := hashOf(key.v)
 	r = c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		old, ok := s.Keys.Get(hash)
@@ -138,6 +139,9 @@ func (c *call) mayChange(old *model.Key, x *keyFields, temp bool) *refusal.Refus
 			c.p.Role, c.owner())
 	}
 	if r := c.withinOwnRoutes(x, false); r != nil {
+		return r
+	}
+	if r := c.withinOwnRegions(x, false); r != nil {
 		return r
 	}
 	if x.team.given && x.team.v != old.TeamID && x.team.v != "" && !c.leads(x.team.v) {

@@ -52,7 +52,7 @@ func readKey(f *form) keyFields {
 		alias: f.id("key_alias"), user: f.id("user_id"), team: f.id("team_id"), organization: f.id("organization_id"),
 		project: f.id("project_id"), agent: f.id("agent_id"), budgetID: f.id("budget_id"),
 		lifetime: f.str("duration"), homeRegion: f.str("home_region"),
-		models: f.strs("models"), tags: f.strs("tags"), routes: f.strs("allowed_routes"), regions: f.strs("data_regions"),
+		models: f.strs("models"), tags: f.strs("tags"), routes: f.strs("allowed_routes"), regions: f.regions("data_regions"),
 		aliases: f.strMap("aliases"),
 		config:  f.object("config"), permissions: f.object("permissions"), metadata: f.object("metadata"),
 		modelMax: f.modelBudgets("model_max_budget"),

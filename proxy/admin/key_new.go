@@ -55,6 +55,7 @@ func (c *call) generate(service bool) *refusal.Refusal {
 	if r := c.mayMake(&x, service); r != nil {
 		return r
 	}
+	c.warnOfRegions(x.regions)
 	plain, r := c.secretKey(wanted)
 	if r != nil {
 		return r
@@ -99,6 +100,9 @@ func (c *call) mayMake(x *keyFields, service bool) *refusal.Refusal {
 		return forbidden("Only proxy admins may set permissions, spend, organization_id or budget_mode of a key. Your role=%s. Your user_id=%s", c.p.Role, me)
 	}
 	if r := c.withinOwnRoutes(x, true); r != nil {
+		return r
+	}
+	if r := c.withinOwnRegions(x, true); r != nil {
 		return r
 	}
 	lead := x.team.v != "" && c.leads(x.team.v)
@@ -156,7 +160,7 @@ func checkReferences(s *state.Snapshot, x *keyFields, self string) *refusal.Refu
 			return badRequest("budget_id", "Budget with budget_id=%s does not exist. Make it with /budget/new.", x.budgetID.v)
 		}
 	}
-	return nil
+	return checkHome(s, x, self)
 }
 
 // secretKey is the key that the caller wants, or a new one of 16 random bytes.

@@ -26,7 +26,7 @@ type organizationFields struct {
 
 func readOrganization(f *form) organizationFields {
 	x := organizationFields{budgetFields: readBudget(f), alias: f.id("organization_alias"), budgetID: f.id("budget_id"),
-		models: f.strs("models"), regions: f.strs("data_regions"), modelRPM: f.limitMap("model_rpm_limit"), modelTPM: f.limitMap("model_tpm_limit"),
+		models: f.strs("models"), regions: f.regions("data_regions"), modelRPM: f.limitMap("model_rpm_limit"), modelTPM: f.limitMap("model_tpm_limit"),
 		metadata: f.object("metadata"), extra: organizationExtras.read(f)}
 	if x.budgetID.v != "" && x.budgetFields.any() {
 		f.invalid("budget_id", "Set either 'max_budget' or 'budget_id', not both.")
@@ -76,6 +76,7 @@ func organizationNew(c *call) *refusal.Refusal {
 	if f.wrong() {
 		return c.refuseForm(f)
 	}
+	c.warnOfRegions(x.regions)
 	if id.v == "" {
 		if id.v, r = c.newID(); r != nil {
 			return r
@@ -124,6 +125,7 @@ func organizationUpdate(c *call) *refusal.Refusal {
 	if f.wrong() {
 		return c.refuseForm(f)
 	}
+	c.warnOfRegions(x.regions)
 	r = c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		old, ok := s.Organizations.Get(id.v)
 		if !ok {

@@ -33,7 +33,7 @@ func readTeam(f *form) teamFields {
 	x := teamFields{
 		limitFields: readLimits(f), spendingFields: readSpending(f),
 		alias: f.id("team_alias"), organization: f.id("organization_id"),
-		models: f.strs("models"), tags: f.strs("tags"), regions: f.strs("data_regions"),
+		models: f.strs("models"), tags: f.strs("tags"), regions: f.regions("data_regions"),
 		aliases: f.strMap("model_aliases"), modelMax: f.modelBudgets("model_max_budget"),
 		modelRPM: f.limitMap("model_rpm_limit"), modelTPM: f.limitMap("model_tpm_limit"), windows: f.windows("budget_limits"),
 		metadata: f.object("metadata"), blocked: f.bool("blocked"), extra: teamExtras.read(f),
@@ -112,6 +112,7 @@ func teamNew(c *call) *refusal.Refusal {
 	if r := c.onlyOrgAdmin(x.organization.v); r != nil {
 		return r
 	}
+	c.warnOfRegions(x.regions)
 	if id.v == "" {
 		if id.v, r = c.newID(); r != nil {
 			return r
@@ -184,6 +185,7 @@ func teamUpdate(c *call) *refusal.Refusal {
 	if f.wrong() {
 		return c.refuseForm(f)
 	}
+	c.warnOfRegions(x.regions)
 	r = c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		b := c.batch(s)
 		t, ok := b.team(id.v)

@@ -156,6 +156,7 @@ func newWorld(t testing.TB, cfg *model.Config) *world {
 			}
 			return nil
 		},
+		Regions:       func() []string { return []string{"eu", "us"} },
 		MasterKeyHash: func() string { return auth.Hash([]byte(master)) },
 		Clock:         unit.ClockFunc(w.Now), Logger: slog.New(slog.DiscardHandler), Rand: rand.Reader,
 	})
