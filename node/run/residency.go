@@ -65,3 +65,12 @@ func leaves(s *state.Snapshot, from, to string) bool {
 	}
 	return false
 }
+
+// regions are those that members of the cluster are in.
+func (n *node) regions() []string {
+	out := []string{n.o.Region, n.o.DatabaseRegion}
+	for _, m := range n.cluster.Membership().Nodes() {
+		out = append(out, m.Region)
+	}
+	return out
+}
