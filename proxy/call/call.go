@@ -190,10 +190,10 @@ type thisCall struct {
 	cost     price.Cost
 	endAt    time.Time
 	stream   *streamBody
+	claimed  *claimed // nil for a call without an Idempotency-Key
 }
 
 var (
 	_ io.ReadCloser         = (*streamBody)(nil)
 	_ fasthttp.BodyWriterTo = (*streamBody)(nil)
 )
-	claimed  *claimed // nil for a call without an Idempotency-Key
