@@ -24,6 +24,7 @@ import (
 	"tollgate/config/unit"
 	"tollgate/ledger/flush"
 	"tollgate/ledger/flush/project"
+	"tollgate/ledger/once"
 	"tollgate/ledger/reader"
 	"tollgate/ledger/store"
 	"tollgate/ledger/verify"
@@ -49,9 +50,9 @@ type node struct {
 	store     *state.Store
 	applied   *applied
 	bank      *budget.Bank
+	claims    *once.Claims
 	audits    *auditTrail
 	cluster   *cluster.Node
-	claims    *once.Claims
 	ledger    *store.Ledger
 	readers   *reader.Set
 	db        *flush.Database // nil without PostgreSQL
@@ -62,9 +63,9 @@ type node struct {
 	flushedAtStart uint64
 	verify         verify.Books // what a recount looks at
 	account        *budget.Account
+	answers        *once.Desk
 	rates          *rate.Limiter
 	peers          *limitPeers
-	answers        *once.Desk
 	limits         atomic.Pointer[rate.Limiter] // rates, for other nodes' calls
 	calls          *call.Handler
 	server         *server.Server
@@ -73,9 +74,9 @@ type node struct {
 	listener       net.Listener
 	starting       *starting
 	figures        atomic.Pointer[figures]
+	asked          atomic.Pointer[once.Desk] // answers, for other nodes' calls
 
 	leave context.CancelCauseFunc // ends the node on its own wish
-	asked          atomic.Pointer[once.Desk] // answers, for other nodes' calls
 }
 
 // Why a node ends on its own wish.

@@ -43,10 +43,10 @@ type Deps struct {
 	Providers func(name string, op provider.Op) (provider.Provider, bool)
 	Health    route.Health // nil: every deployment is as good as another
 	// Router chooses among deployments; nil: one of the handler's own.
-	Router *route.Router
-	Metrics   *Metrics
-	Clock     unit.Clock
-	Logger    *slog.Logger
+	Router  *route.Router
+	Metrics *Metrics
+	Clock   unit.Clock
+	Logger  *slog.Logger
 	// Copied returns when another node has a booked call too, where that is asked
 	// for; nil: nobody is waited for.
 	Copied  func(seq uint64)

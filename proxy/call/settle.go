@@ -37,8 +37,8 @@ func (c *call) settle(o outcome) error {
 	}
 	c.cost, c.endAt = cost, now
 	e := c.entryOf(o, cost, now)
-	seq, err := c.h.Ledger.Settle(c.intent, e)
 	e.Answer = c.keptFor(&o)
+	seq, err := c.h.Ledger.Settle(c.intent, e)
 	if err != nil {
 		// The intent stays: the next start charges its maximum, so the budgets
 		// count that from now on. What else was held is free.
