@@ -95,11 +95,26 @@ func (c *call) failed(f *provider.Error) *refusal.Refusal {
 	if f == nil {
 		f = provider.NewError(provider.InternalServer, "no deployment was tried")
 	}
-	ref := c.upstreamRefusal(f)
+	ref := c.refusalOf(f)
 	if err := c.settle(outcome{status: store.Failure, fault: f}); err != nil {
 		c.h.Logger.Error("failure row not recorded", "call_id", c.idText, "error", err)
 	}
 	return ref
+}
+
+// refusalOf is what the client is told of the failure that ends its call.
+func (c *call) refusalOf(f *provider.Error) *refusal.Refusal {
+	first, own := c.way.First()
+	switch {
+	case f != first || !own:
+	case f.Class == provider.RateLimit:
+		return c.routerRefusal(f)
+	case f.Class == provider.PermissionDenied:
+		ref := c.upstreamRefusal(f)
+		ref.Code = "region_not_allowed"
+		return ref
+	}
+	return c.upstreamRefusal(f)
 }
 
 // abandoned ends a whole-answer call whose client left while the provider was

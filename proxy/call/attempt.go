@@ -14,40 +14,48 @@ import (
 	"tollgate/proxy/upstream"
 )
 
-// run makes the intent durable, then tries candidates until one answers.
+// run chooses a deployment, makes the intent durable, then tries what the router
+// says until one answers.
 func (c *call) run() *refusal.Refusal {
+	c.way.Begin(c.h.Router, c.snap.Routing, &c.plan, &c.wants)
+	c.rehearse()
+	step, ok := c.way.Next()
+	if ok {
+		c.served = step.Candidate
+	}
 	ref, err := c.h.Ledger.Begin(c.intentRecord())
 	if err != nil {
 		c.reservation.Cancel()
 		return refusal.Unavailable("ledger_unavailable", "This node cannot record calls at the moment. Nothing was sent or charged; try again.", time.Second)
 	}
-	c.intent = ref
+	c.intent, c.served = ref, route.Candidate{} // nobody has been asked yet
 	c.watchClient()
-	var first *provider.Error
-	for try := range c.tries() {
-		if c.canceled.Load() {
+	for ; ok; step, ok = c.way.Next() {
+		if !c.ready(&step) {
 			break
 		}
-		fault := c.conceal(c.attempt(try.candidate))
-		c.report(fault)
+		if !c.claim(step.Candidate, step.Alone) {
+			c.way.PassOver()
+			continue
+		}
+		fault := c.try(&step)
 		if fault == nil {
 			return nil
 		}
-		if first == nil {
-			first = fault
-		}
-		if !c.again(fault, try) {
+		if c.canceled.Load() {
 			break
 		}
+		c.way.Failed(fault)
 	}
-	if c.attempts == 0 && !c.canceled.Load() && (c.lane.full != nil || c.lane.unbooked) {
-		return c.noLane()
+	if c.attempts == 0 && !c.canceled.Load() && c.lane.unbooked {
+		return c.notBooked()
 	}
+	first, _ := c.way.First()
 	return c.failed(first)
 }
 
 // attempt calls one deployment. nil means that an answer is on its way.
-func (c *call) attempt(cand route.Candidate) *provider.Error {
+func (c *call) attempt(cand route.Candidate, over []byte) *provider.Error {
 	d := cand.Deployment
 	p, ok := c.h.Providers(d.Provider, c.op)
 	if !ok {
@@ -56,7 +64,7 @@ func (c *call) attempt(cand route.Candidate) *provider.Error {
 	c.attempts++
 	c.served, c.asked, c.reset = cand, false, 0
 	c.sentAt = c.h.Clock.Now()
-	c.prepare(cand)
+	c.prepare(cand, over)
 	if text, mocked := c.mockText(d); mocked {
 		return c.mocked(text)
 	}
@@ -160,8 +168,8 @@ func (c *call) intentRecord() *store.Intent {
 	if p.Team != nil {
 		in.Team = p.Team.ID
 	}
-	if len(c.plan.Candidates) > 0 {
-		in.Deployment = c.plan.Candidates[0].Deployment.ID
+	if c.served.Deployment != nil {
+		in.Deployment = c.served.Deployment.ID
 	}
 	return in
 }

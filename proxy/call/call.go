@@ -118,6 +118,9 @@ func (c *call) forget() {
 	c.charges = c.charges[:0]
 	clear(c.tried)
 	c.tried = c.tried[:0]
+	c.way.Reset()
+	c.plan.Reset()
+	c.wants = route.Request{}
 }
 
 // keepMerged is the largest body buffer that a pooled call keeps.
@@ -141,6 +144,9 @@ type call struct {
 	ask     admit.Ask
 	charges []store.Charge
 	tried   []route.Attempt // deployments, in the order in which they were asked
+	plan    route.Plan      // what the call may come to
+	wants   route.Request   // what the choice depends on
+	way     route.Walk      // through the plan
 
 	canceled atomic.Bool                       // the client has left
 	gone     chan struct{}                     // holds one when it has
@@ -162,7 +168,6 @@ type thisCall struct {
 	regions   []string // that the call's data may be in; empty: all
 	req       request  // what the client asked, read from body and headers
 
-	plan        route.Plan
 	reservation *admit.Reservation
 	lane        lane
 	intent      store.Ref
@@ -171,6 +176,8 @@ type thisCall struct {
 	outputCap   int64 // tokens that the reservation affords; 0: no cap of ours
 
 	attempts  int
+	use       route.Use     // the running attempt's place in the router's counts
+	waited    time.Duration // before the next attempt, so far
 	served    route.Candidate
 	pcall     provider.Call
 	exchange  *upstream.Exchange

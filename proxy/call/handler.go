@@ -125,7 +125,7 @@ func (c *call) walkAnew(in Incoming, ref *refusal.Refusal) *refusal.Refusal {
 	}
 	c.forget()
 	c.snap, c.principal = snap, p
-	c.req, c.plan, c.growing = request{}, route.Plan{}, false
+	c.req, c.growing = request{}, false
 	return c.walk(in)
 }
 
@@ -160,40 +160,6 @@ func (c *call) authorize() *refusal.Refusal {
 
 func (c *call) compatOld() bool {
 	return c.snap.Routing != nil && c.snap.Routing.Config.Tollgate.CompatErrors == "old"
-}
-
-// makePlan finds the deployments that may answer.
-func (c *call) makePlan() *refusal.Refusal {
-	name := c.principal.Alias(c.req.model)
-	fallbacks := namesOf(c.req.fallbacks)
-	if c.req.noFallback {
-		fallbacks = []string{}
-	}
-	plan, ok := route.Build(c.snap.Routing, name, fallbacks, func(group string) bool {
-		return c.principal.MayReach(c.snap, group)
-	}, c.h.Health)
-	if !ok {
-		typ := "invalid_request_error"
-		if c.compatOld() {
-			typ = refusal.None
-		}
-		return refusal.New(400, typ, "", "{'error': '"+c.routeName()+": Invalid model name passed in model="+c.req.model+
-			". Call `/v1/models` to view available models for your key.'}").Lift()
-	}
-	plan.Name = c.req.model
-	c.plan = plan
-	return nil
-}
-
-func namesOf(list []route.Fallback) []string {
-	if list == nil {
-		return nil
-	}
-	names := make([]string, len(list))
-	for i := range list {
-		names[i] = list[i].Name
-	}
-	return names
 }
 
 func (c *call) routeName() string {

@@ -161,6 +161,9 @@ func TestFallbackAnswersWhileTheGroupCools(t *testing.T) {
 	require.EqualValues(t, 1, w.asked.Load())
 
 	got = w.post(body("m", ""))
-	require.Equal(t, 200, got.status, "with nothing else there, what cools is tried")
-	require.Equal(t, "first", got.header.Get("x-litellm-model-id"))
+	require.Equal(t, 429, got.status, "nothing else is there")
+	require.Contains(t, got.body, "No deployments available for selected model, Try again in ")
+	require.Contains(t, got.body, "Passed model=m. pre-call-checks=False, cooldown_list=['first']")
+	require.NotEmpty(t, got.header.Get("retry-after"))
+	require.EqualValues(t, 1, w.asked.Load())
 }

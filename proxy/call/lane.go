@@ -179,22 +179,36 @@ func (c *call) outputLimit() int64 {
 	return min(c.outputCap, c.lane.cap)
 }
 
-// noLane ends a call for which no deployment has room.
-func (c *call) noLane() *refusal.Refusal {
-	c.unwatch()
-	if c.lane.unbooked {
-		c.finish(provider.NewError(provider.InternalServer, "the ledger did not take the call"))
-		return refusal.Unavailable("ledger_unavailable", "This node cannot record calls at the moment. Nothing was sent or charged; try again.", time.Second)
-	}
+// NoRoom is the failure of a group of which no deployment has room.
+func (c *call) NoRoom() *provider.Error {
 	no := c.lane.full
+	if no == nil {
+		return provider.NewError(provider.InternalServer, "the ledger did not take the call")
+	}
 	secs := max(int(math.Ceil(no.RetryAfter.Seconds())), 1)
-	msg := "No deployments available for selected model, Try again in " + strconv.Itoa(secs) + " seconds. Passed model=" + c.req.model + ". " + c.whyFull(no)
-	f := provider.NewError(provider.RateLimit, msg)
-	f.Status = 429
-	c.finish(f)
+	f := provider.NewError(provider.RateLimit, "No deployments available for selected model, Try again in "+strconv.Itoa(secs)+
+		" seconds. Passed model="+c.req.model+". "+c.whyFull(no))
+	f.RetryAfter = min(time.Duration(secs)*time.Second, time.Minute)
+	return f
+}
+
+// notBooked ends a call whose lane the ledger did not take.
+func (c *call) notBooked() *refusal.Refusal {
+	c.unwatch()
+	c.finish(provider.NewError(provider.InternalServer, "the ledger did not take the call"))
+	return refusal.Unavailable("ledger_unavailable", "This node cannot record calls at the moment. Nothing was sent or charged; try again.", time.Second)
+}
+
+// routerRefusal is the client's form of a limit that the router itself found:
+// nobody was asked. Waiting helps, so clients may come again.
+func (c *call) routerRefusal(f *provider.Error) *refusal.Refusal {
+	msg := f.Message
+	if last, _ := c.way.Last(); last != nil {
+		msg += c.whatElse(f)
+	}
 	r := refusal.New(429, "", "", msg)
 	r.Class = string(provider.RateLimit)
-	return r.With("retry-after", strconv.Itoa(min(secs, 60)))
+	return r.With("retry-after", strconv.Itoa(max(int(math.Ceil(f.RetryAfter.Seconds())), 1)))
 }
 
 func (c *call) whyFull(no *admit.Refusal) string {

@@ -60,7 +60,7 @@ func (c *call) inlineData(raw []byte) (bytesOut int64) {
 }
 
 // inputBound is the most input tokens the call can be billed for.
-func (r *request) inputBound() int64 { return r.inputBytes + r.images*imageTokens + 16 }
+func (r *request) inputBound() int64 { return r.inputBytes + r.overwritten + r.images*imageTokens + 16 }
 
 // inputEstimate is the likely number of input tokens, for token limits.
 func (r *request) inputEstimate() int64 { return r.inputBytes/4 + r.images*1000 + 1 }

@@ -10,17 +10,19 @@ import (
 )
 
 // prepare builds the translator's view of the call for one deployment: the
-// deployment's defaults under the client's fields, the gateway's fields gone.
-func (c *call) prepare(cand route.Candidate) {
+// deployment's defaults under the client's fields, a fallback's own fields over
+// them, the gateway's fields gone.
+func (c *call) prepare(cand route.Candidate, over []byte) {
 	d := cand.Deployment
 	body, fields := c.body.Src(), &c.body
-	if c.mustRewrite(d) {
+	if over != nil || c.mustRewrite(d) {
 		edits := make([]jsonscan.Edit, 0, 8)
 		for _, def := range d.Defaults {
 			if !c.body.Has(def.Name) && !c.statesOutput(def.Name) {
 				edits = append(edits, jsonscan.Edit{Key: def.Name, Value: def.Value})
 			}
 		}
+		edits = c.overwrite(edits, over)
 		c.merged = c.body.Rewrite(c.merged[:0], edits, func(key []byte) bool { return isGatewayField(c.op, key) })
 		body = c.merged
 		if err := c.fields.ParseTop(body); err == nil { // it was valid JSON and still is

@@ -93,13 +93,8 @@ func dollars(f float64) string {
 // upstreamRefusal is the client's form of a provider's failure once the router
 // has given up: LiteLLM's class in front, the group behind.
 func (c *call) upstreamRefusal(f *provider.Error) *refusal.Refusal {
-	name := ""
-	if d := c.served.Deployment; d != nil {
-		name = d.Provider
-	}
-	e := openai.FromUpstream(name, f)
-	msg := e.Message + ". Received Model Group=" + c.req.model +
-		"\nAvailable Model Group Fallbacks=" + c.fallbackList()
+	e := openai.FromUpstream(c.providerOf(f), f)
+	msg := e.Message + c.whatElse(f)
 	status := f.Status
 	if c.op == provider.OpMessages {
 		status = anthropic.UpstreamStatus(f)
@@ -123,6 +118,42 @@ func (c *call) upstreamRefusal(f *provider.Error) *refusal.Refusal {
 	return r.With("x-should-retry", "false")
 }
 
+// providerOf names who has given a failure: the first deployment asked, for the
+// failure that the client is told of when all have failed.
+func (c *call) providerOf(f *provider.Error) string {
+	d := c.served.Deployment
+	if first, _ := c.way.First(); f == first && len(c.tried) > 0 {
+		d = c.tried[0].Deployment
+	}
+	if d == nil {
+		return ""
+	}
+	return d.Provider
+}
+
+// whatElse is what LiteLLM's router adds to a failure: the group, where it might
+// have gone on, and how the last fallback failed.
+func (c *call) whatElse(f *provider.Error) string {
+	msg := ". Received Model Group=" + c.req.model + "\nAvailable Model Group Fallbacks=" + c.fallbackList()
+	if first, _ := c.way.First(); f != first {
+		return msg
+	}
+	if last, group := c.way.Last(); last != nil {
+		msg += "\nError doing the fallback: " + openai.FromUpstream(c.providerAt(group), last).Message + ". Received Model Group=" + group
+	}
+	return msg
+}
+
+// providerAt names who was asked last under a group.
+func (c *call) providerAt(group string) string {
+	for i := len(c.tried) - 1; i >= 0; i-- {
+		if c.tried[i].Group == group {
+			return c.tried[i].Deployment.Provider
+		}
+	}
+	return ""
+}
+
 func (c *call) timeoutSeconds() float64 {
 	if c.served.Deployment == nil {
 		return c.req.timeout.Seconds()
@@ -135,12 +166,7 @@ func (c *call) timeoutSeconds() float64 {
 }
 
 func (c *call) fallbackList() string {
-	var names []string
-	for i := range c.plan.Candidates {
-		if cand := &c.plan.Candidates[i]; cand.Fallback && !contains(names, cand.Group) {
-			names = append(names, cand.Group)
-		}
-	}
+	names := c.way.Fallbacks()
 	if names == nil {
 		return "None"
 	}

@@ -39,6 +39,7 @@ type request struct {
 	choices       int64
 	inputBytes    int64
 	images        int64
+	overwritten   int64 // the most input that a fallback's own fields add
 }
 
 // most is above every maximum that a provider knows.
@@ -181,12 +182,17 @@ func (c *call) gatewayField(key, raw []byte) *refusal.Refusal {
 	case "litellm_trace_id":
 		r.sessions[2], _ = jsonscan.String(raw)
 	case "api_base", "base_url", "api_key":
-		return refusal.New(400, "invalid_request_error", string(key),
-			"'"+string(key)+"' may not be set by a client: providers and their keys are configured on the gateway.")
+		return c.gatewayOnly(key)
 	default:
 		r.wish(key, raw)
 	}
 	return nil
+}
+
+// gatewayOnly refuses a field that would choose where the call goes.
+func (c *call) gatewayOnly(key []byte) *refusal.Refusal {
+	return refusal.New(400, "invalid_request_error", string(key),
+		"'"+string(key)+"' may not be set by a client: providers and their keys are configured on the gateway.")
 }
 
 // required checks what every call of the operation must have, so that a

@@ -36,6 +36,7 @@ func (c *call) settle(o outcome) error {
 		cost = price.Of(&o.usage, rowOf(c.served))
 	}
 	c.cost, c.endAt = cost, now
+	c.leaveDeployment(&o.usage, o.fault)
 	e := c.entryOf(o, cost, now)
 	e.Answer = c.keptFor(&o)
 	seq, err := c.h.Ledger.Settle(c.intent, e)

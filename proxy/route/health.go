@@ -1,8 +1,6 @@
 package route
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"tollgate/config/state"
@@ -74,35 +72,4 @@ type Outcome struct {
 	FirstToken time.Duration
 	// Tokens is how many the answer has; 0 unknown.
 	Tokens int64
-}
-
-// coolLast moves what is cooling behind everything else, the fallbacks too: a
-// group of which all is cooling gives way to its fallbacks. Nothing is dropped;
-// when all is cooling, what is over soonest comes first.
-func (p *Plan) coolLast(h Health) {
-	c := p.Candidates
-	if h == nil || len(c) < 2 {
-		return
-	}
-	cooling := 0
-	for i := range c {
-		c[i].key = 0
-		if until, _, ok := h.Cooling(c[i].Deployment); ok {
-			c[i].key = max(float64(until.UnixNano()), 1)
-			cooling++
-		}
-	}
-	if cooling == 0 {
-		return
-	}
-	slices.SortStableFunc(c, func(a, b Candidate) int {
-		// What was asked for comes before what stands in for it.
-		if a.key > 0 && b.key > 0 && a.Fallback != b.Fallback {
-			if a.Fallback {
-				return 1
-			}
-			return -1
-		}
-		return cmp.Compare(a.key, b.key)
-	})
 }

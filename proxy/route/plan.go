@@ -1,31 +1,122 @@
-// Package route turns the name a client asks for into the deployments that may
-// answer it, in the order in which they are tried.
+// Package route chooses the deployment that is asked next: it turns the name a
+// client asks for into what may answer, picks among that by the operator's
+// strategy, and decides after a failure whether to try again, elsewhere or not
+// at all. It calls nobody, reserves nothing and knows no HTTP.
 package route
 
 import (
-	"cmp"
-	"math/rand/v2"
 	"slices"
 
 	"tollgate/config/price"
+	"tollgate/config/residency"
 	"tollgate/config/state"
 	"tollgate/config/unit"
 )
 
-// Candidate is one deployment of a plan, with the model name to send.
+// Candidate is one deployment that may be called, with the model name to send.
 type Candidate struct {
 	Deployment *state.Deployment
 	Model      string
 	Group      string // the group it was found under: a fallback's differs from the one asked for
 	Fallback   bool
-	share      float64 // of the load when no weights are given
-	key        float64 // of the order it is sorted into: random, then until when it cools
 }
 
-// Plan is the ordered list of what may be called.
+// Plan is everything that one call may come to: the bounds of what it may cost
+// hold whichever of it answers. It is kept and built anew, for its memory.
 type Plan struct {
-	Name       string // as the client asked
+	Name string // as it was asked for
+	// Candidates are the group's own deployments, then those of every fallback
+	// that the caller may reach.
 	Candidates []Candidate
+	// Outside counts the deployments that stand in regions where the caller's data
+	// may not be, or in none that is known.
+	Outside int
+
+	own   state.Target
+	known bool // the name stands for something
+	names []string
+}
+
+// Reset forgets the plan but for its memory.
+func (p *Plan) Reset() {
+	clear(p.Candidates)
+	clear(p.names)
+	*p = Plan{Candidates: p.Candidates[:0], names: p.names[:0]}
+}
+
+// Plan finds what a request may come to. It is false when nothing may answer it.
+func (r *Router) Plan(p *Plan, s *state.Routing, q *Request) bool {
+	p.Reset()
+	p.Name = q.Name
+	set := r.settingsOf(s)
+	p.own, p.known = s.Resolve(q.Name)
+	if p.known {
+		p.add(p.own, q.Name, q.Regions, false)
+	}
+	if !q.NoFallbacks && (set.fallbacks || q.Fallbacks != nil || q.ContextFallbacks != nil || q.ContentFallbacks != nil) {
+		p.reach(s, set, q)
+	}
+	return len(p.Candidates) > 0
+}
+
+// reach adds the fallbacks, theirs, and so on, as deep as they may lead.
+func (p *Plan) reach(s *state.Routing, set *settings, q *Request) {
+	p.names = append(p.names, q.Name)
+	from, depth := 0, 0
+	for end := len(p.names); from < end && depth < set.maxFallbacks; end = len(p.names) {
+		for ; from < end; from++ {
+			p.reachFrom(s, q, p.names[from])
+		}
+		depth++
+	}
+}
+
+func (p *Plan) reachFrom(s *state.Routing, q *Request, name string) {
+	t, _ := s.Resolve(name)
+	for k := general; k <= content; k++ {
+		list, _ := listOf(s, q, k, name, "")
+		p.reachAll(s, q, list)
+		// What a list of names stands for may lead on by the picked name's own entry.
+		for _, c := range t.Deployments() {
+			if c.Group != name {
+				list, _ := listOf(s, q, k, name, c.Group)
+				p.reachAll(s, q, list)
+			}
+		}
+	}
+}
+
+func (p *Plan) reachAll(s *state.Routing, q *Request, list targets) {
+	for i := range list.len() {
+		name := list.at(i).Name
+		if name == "" || slices.Contains(p.names, name) || !mayReach(s, q, name) {
+			continue
+		}
+		p.names = append(p.names, name)
+		if t, found := s.Resolve(name); found {
+			p.add(t, name, q.Regions, true)
+		}
+	}
+}
+
+// mayReach reports whether a fallback may serve the caller. A deployment named
+// by its id is open to whom its group is.
+func mayReach(s *state.Routing, q *Request, name string) bool {
+	if q.Caller == nil || q.Caller.MayReach(name) {
+		return true
+	}
+	d := s.ByID[name]
+	return d != nil && q.Caller.MayReach(d.Group)
+}
+
+func (p *Plan) add(t state.Target, group string, regions []string, fallback bool) {
+	for _, d := range t.Deployments() {
+		if !residency.Allows(regions, d.Deployment.Region) {
+			p.Outside++
+			continue
+		}
+		p.Candidates = append(p.Candidates, Candidate{Deployment: d.Deployment, Model: d.Model, Group: group, Fallback: fallback})
+	}
 }
 
 // Worst is the most the call can cost on any candidate; ok is false when some
@@ -64,108 +155,6 @@ func ModelMaxOutput(d *state.Deployment) int64 {
 		return d.Price.MaxOutput
 	}
 	return defaultMaxOutput
-}
-
-// Build makes the plan for a name: its own deployments in a weighted random
-// order, then those of each fallback that the caller may use; what is cooling
-// comes last. health may be nil.
-func Build(r *state.Routing, name string, fallbacks []string, allowed func(group string) bool, health Health) (Plan, bool) {
-	plan := Plan{Name: name}
-	target, ok := r.Resolve(name)
-	if ok {
-		plan.add(target, name, false)
-	}
-	if fallbacks == nil {
-		fallbacks = fallbacksOf(r, name)
-	}
-	for _, f := range fallbacks {
-		if f == name || !allowed(f) {
-			continue
-		}
-		if t, found := r.Resolve(f); found {
-			plan.add(t, f, true)
-		}
-	}
-	if !r.Config.Router.DisableCooldowns {
-		plan.coolLast(health)
-	}
-	return plan, len(plan.Candidates) > 0
-}
-
-func fallbacksOf(r *state.Routing, name string) []string {
-	for _, m := range []map[string][]string{r.Config.Router.Fallbacks, r.Config.LiteLLM.Fallbacks} {
-		if list, ok := m[name]; ok {
-			return list
-		}
-	}
-	for _, m := range []map[string][]string{r.Config.Router.Fallbacks, r.Config.LiteLLM.Fallbacks} {
-		if list, ok := m["*"]; ok {
-			return list
-		}
-	}
-	return nil
-}
-
-func (p *Plan) add(t state.Target, group string, fallback bool) {
-	start := len(p.Candidates)
-	for _, d := range t.Deployments() {
-		p.Candidates = append(p.Candidates, Candidate{Deployment: d.Deployment, Model: d.Model, Group: group, Fallback: fallback, share: d.Share})
-	}
-	shuffle(p.Candidates[start:])
-}
-
-// shuffle orders candidates at random by LiteLLM's simple-shuffle: by weight if
-// any has one, else by rpm, else by tpm, else alike; lower order values first.
-func shuffle(c []Candidate) {
-	if len(c) < 2 {
-		return
-	}
-	weight := weigher(c)
-	for i := range c {
-		// Efraimidis and Spirakis: a random order in which each position is a
-		// weighted choice among what is left.
-		c[i].key = rand.ExpFloat64() / weight(&c[i])
-	}
-	slices.SortStableFunc(c, func(a, b Candidate) int {
-		return cmp.Or(cmp.Compare(order(a.Deployment), order(b.Deployment)), cmp.Compare(a.key, b.key))
-	})
-}
-
-func order(d *state.Deployment) int {
-	if d.Order == nil {
-		return 1 << 30
-	}
-	return *d.Order
-}
-
-// tiny stands for "no weight beside siblings that have one": tried last.
-const tiny = 1e-9
-
-func weigher(c []Candidate) func(*Candidate) float64 {
-	has := func(f func(*state.Deployment) bool) bool {
-		return slices.ContainsFunc(c, func(x Candidate) bool { return f(x.Deployment) })
-	}
-	switch {
-	case has(func(d *state.Deployment) bool { return d.Weight != nil }):
-		return func(x *Candidate) float64 {
-			if x.Deployment.Weight == nil {
-				return tiny
-			}
-			return max(*x.Deployment.Weight, tiny)
-		}
-	case has(func(d *state.Deployment) bool { return d.RPM != nil }):
-		return func(x *Candidate) float64 { return limitWeight(x.Deployment.RPM) }
-	case has(func(d *state.Deployment) bool { return d.TPM != nil }):
-		return func(x *Candidate) float64 { return limitWeight(x.Deployment.TPM) }
-	}
-	return func(x *Candidate) float64 { return max(x.share, tiny) }
-}
-
-func limitWeight(v *int64) float64 {
-	if v == nil {
-		return tiny
-	}
-	return max(float64(*v), tiny)
 }
 
 // Affordable is the most output tokens that an amount pays for on every

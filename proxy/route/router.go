@@ -1,8 +1,9 @@
 package route
 
 import (
+	"math/rand/v2"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	"tollgate/config/unit"
 	"tollgate/proxy/provider"
@@ -38,9 +39,10 @@ type Config struct {
 // Router chooses among deployments. It remembers what this node has lately sent
 // to them; one serves all calls of a node.
 type Router struct {
-	cfg    Config
-	loads  sync.Map // deployment id to *load
-	faster sync.Map // group to when another region began to be faster
+	cfg      Config
+	settings atomic.Pointer[settings] // of the routing last seen
+	loads    sync.Map                 // deployment id to *load
+	faster   sync.Map                 // group to *atomic.Int64: since when another region is faster, Unix nanoseconds
 }
 
 // Caller is who calls, as far as the choice depends on it.
@@ -68,8 +70,7 @@ type Request struct {
 	// that states no region is in none.
 	Regions []string
 	Tags    []string
-	Agent   string // the User-Agent header, for tag_regex
-	Tokens  int64  // of the input, estimated
+	Tokens  int64 // of the input, estimated
 	Stream  bool
 	// Schema reports a response_format that only some models can follow.
 	Schema bool
@@ -93,11 +94,19 @@ func New(cfg Config) *Router {
 	return &Router{cfg: cfg}
 }
 
-// Usage is what this node has sent to a deployment: for Load of the others.
+// Usage is what this node has sent to a deployment, for Load of the others: in
+// the minute that is now, by this node's clock, and what is in flight.
 type Usage struct {
 	ID       string
-	Minute   time.Time // that Requests and Tokens count, its beginning
 	Requests int64
 	Tokens   int64
 	InFlight int
+}
+
+// chance is a number from 0 up to 1.
+func (r *Router) chance() float64 {
+	if r.cfg.Random != nil {
+		return r.cfg.Random()
+	}
+	return rand.Float64()
 }
