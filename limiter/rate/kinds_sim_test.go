@@ -186,7 +186,7 @@ func TestSeveralLimitsAreTakenTogetherOrNotAtAll(t *testing.T) {
 		all.Wait()
 		require.LessOrEqual(t, admitted[1], int64(large))
 		require.GreaterOrEqual(t, admitted[1], int64(large*97/100))
-		for k := range uint64(8) {
+		for k := range worlds(8) {
 			require.LessOrEqual(t, admitted[1000+k], int64(small))
 		}
 		// What the refused had put aside is free again: the small limits are far
@@ -251,7 +251,7 @@ func TestSmallLimitsAreExactFromAnyNode(t *testing.T) {
 				w := cluster(t, 5, nil)
 				defer w.close()
 				w.lose(0.2)
-				for id := range uint64(5) {
+				for id := range worlds(5) {
 					w.offer(60, 3*time.Minute, id, limit, w.anyUp)
 					require.LessOrEqual(t, w.worst(id), limit)
 					require.GreaterOrEqual(t, w.total(id), limit*2)

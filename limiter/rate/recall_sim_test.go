@@ -51,7 +51,7 @@ func (w *world) inFlight(id uint64, limit int64, count, callers int, lasts time.
 }
 
 func TestIdleParallelSlotsGoToWhoeverIsShortAtOnce(t *testing.T) {
-	for id := range uint64(6) {
+	for id := range worlds(6) {
 		for _, far := range []time.Duration{0, 110 * time.Millisecond} {
 			t.Run(fmt.Sprint(id, far), func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {

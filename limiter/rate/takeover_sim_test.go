@@ -11,7 +11,7 @@ import (
 // A node that has just had a burst holds credit for as much again. Killed a
 // second later it takes next to none of it along, whoever owns the limit.
 func TestANodeKilledASecondAfterABurstTakesNoCreditWithIt(t *testing.T) {
-	for id := range uint64(9) {
+	for id := range worlds(9) {
 		t.Run(fmt.Sprint(id), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				w := newWorld(t)

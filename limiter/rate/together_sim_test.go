@@ -64,7 +64,7 @@ func TestOverloadKeepsNinetyPercentOfTheLimitTogether(t *testing.T) {
 // rests wherever credit lies; these must come together again.
 func TestABurstOfTokensLeavesNoRestsBehind(t *testing.T) {
 	for _, units := range []int64{7, 20, 23, 61} {
-		for id := range uint64(4) {
+		for id := range worlds(4) {
 			t.Run(fmt.Sprint(units, id), func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
 					w := cluster(t, 3, nil)

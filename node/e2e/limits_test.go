@@ -378,6 +378,59 @@ func TestBothSidesOfACutTogetherKeepToTheirPartsOfALimit(t *testing.T) {
 	}
 }
 
+// The first burst after a cut comes before either side knows of it. The larger side
+// has all of the limit and no more; of the smaller one what it admits before it
+// has noticed, two seconds at most, or else its part, comes on top.
+func TestABurstRightAfterACutPassesNoLimitOnTheLargerSide(t *testing.T) {
+	t.Parallel()
+	wire := network.New(t, 17)
+	if wire == nil {
+		return
+	}
+	f := fake.StartOn(t, providerOn(t, wire))
+	c := startCluster(t, 3, clusterOptions{wire: wire, config: budgetConfig(f)})
+	off := c.followers()[0]
+	rest := slices.DeleteFunc(slices.Clone(c.nodes), func(n *node) bool { return n == off })
+	keys := keysOf(t, c.nodes[0])
+	for _, key := range keys { // known everywhere, and all but unused
+		for _, n := range c.nodes {
+			if a := n.chat(t, key, "gpt", "hi", `"max_tokens":10`); a.status != 200 {
+				t.Fatalf("%d %s", a.status, a.body)
+			}
+		}
+	}
+	bursting.Lock()
+	for _, n := range rest {
+		wire.Cut(off.o.host, n.o.host)
+	}
+	cut := time.Now()
+	var all sync.WaitGroup
+	for k, key := range keys {
+		few, many := chatBody("gpt", "few "+mark(k), `"max_tokens":10`), chatBody("gpt", "many "+mark(k), `"max_tokens":10`)
+		all.Go(func() { volley([]*node{off}, key, 1000, 20, few) })
+		all.Go(func() { volley(rest, key, 2000, 40, many) })
+	}
+	all.Wait()
+	bursting.Unlock()
+	for k := range keys {
+		many, _ := worstMinute(f, "many "+mark(k))
+		few, at := worstMinute(f, "few "+mark(k))
+		early := 0
+		for _, a := range at {
+			if a.Before(cut.Add(2 * time.Second)) {
+				early++
+			}
+		}
+		t.Logf("key %d: %d on the larger side, %d on the smaller, %d of these in its first two seconds", k, many, few, early)
+		if many > overloadLimit || few > max(early, overloadLimit/3) {
+			t.Errorf("key %d: %d calls passed on the larger side, want %d at most; %d on the smaller, want %d", k, many, overloadLimit, few, max(early, overloadLimit/3))
+		}
+		if many < overloadLimit*60/100 {
+			t.Errorf("key %d: only %d calls passed on the larger side", k, many)
+		}
+	}
+}
+
 // A limit's figures are the cluster's, whichever node answers.
 func TestHeadersOfAnyNodeTellWhatIsLeftOverAll(t *testing.T) {
 	t.Parallel()
