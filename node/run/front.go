@@ -43,7 +43,7 @@ func (n *node) openFront() error {
 		SealAnswer: func(entity, plain string) (string, error) { return n.box.Seal(entity, "answer", plain) },
 		OpenAnswer: func(entity, sealed string) (string, error) { return n.box.Open(entity, "answer", sealed) },
 		Verify:     func(ctx context.Context) (*verify.Report, error) { return verify.All(ctx, n.verify, nil) },
-		Spend:      n.openSpend(n.openQuery()), Limits: rateLooker{n.rates}, Audit: audits,
+		Spend:      n.openSpend(n.openQuery()), Limits: rateLooker{n.rates}, Audit: audits, Checks: n.checks,
 		SealDeployment: n.sealDeployment, IsSecret: file.IsSecretParam,
 		MasterKeyHash: n.masterHash, Regions: n.regions, Clock: n.clock, Logger: n.log, Rand: rand.Reader,
 	})
@@ -58,7 +58,7 @@ func (n *node) openFront() error {
 	}
 	n.figures.Store(&figures{n.calls, n.ledger})
 	n.server = server.New(server.Deps{
-		State: n.store, MasterHash: n.masterHash, Calls: n.calls, Management: management, More: []server.Management{operate}, Readiness: n,
+		State: n.store, MasterHash: n.masterHash, Calls: n.calls, Management: management, More: []server.Management{operate}, Readiness: n, Checks: n.checks,
 		CatchUp: n.cluster.CatchUp, Staleness: n.cluster.Staleness, Notice: n.notice,
 		Gatherer: n.metrics, Clock: n.clock, Logger: n.log, Version: n.o.Version,
 	})

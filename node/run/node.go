@@ -46,6 +46,7 @@ type node struct {
 	port      *peer.Port
 	place     *place
 	health    *upstreamHealth
+	checks    *modelChecks
 	box       *secret.Box
 	store     *state.Store
 	applied   *applied
@@ -266,6 +267,7 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	if err := n.openBooks(starting, background, group); err != nil {
 		return fromStop(ctx, err)
 	}
+	n.openChecks()
 	if err := n.openReaders(background, group); err != nil {
 		return err
 	}
@@ -283,6 +285,7 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	n.announce()
 	group.Go(func() error { return n.reloads(background) })
 	group.Go(func() error { return n.makesCustomers(background) })
+	group.Go(func() error { return n.checks.run(background) })
 	n.starting.end()
 	context.AfterFunc(ctx, n.place.sayDraining)
 	context.AfterFunc(background, func() { n.leave(errEnds) }) // a failing room ends the node, in order

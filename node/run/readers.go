@@ -68,6 +68,9 @@ func (n *node) openDatabase(background context.Context, group *errgroup.Group) e
 		return err
 	}
 	group.Go(func() error { return n.retainAudits(background, audits.Retain) })
+	if err := n.openChecksDatabase(background, group); err != nil {
+		return err
+	}
 	if n.projector, err = n.newProjector(audits); err != nil {
 		return err
 	}
@@ -103,7 +106,7 @@ func (n *node) newProjector(audits *audit.Writer) (*project.Projector, error) {
 	return project.New(project.Config{
 		Pool: n.db.Projection(), Ready: n.db.Ready, State: n.store, Cluster: n.cluster.Status().ClusterID,
 		Leads: n.cluster.IsLeader, Clock: n.clock, Logger: n.log, SigningKey: n.signingKey(), MasterKey: n.master,
-		Open: n.box.OpenDeployment, Seal: n.sealDeployment, Beside: audits.Beside,
+		Open: n.box.OpenDeployment, Seal: n.sealDeployment, Beside: n.checks.writer.After(audits.Beside),
 		Propose: n.proposeTaken,
 	})
 }

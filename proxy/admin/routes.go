@@ -50,6 +50,9 @@ func (a *Admin) table() map[string]map[string]handler {
 	post(teamModels(true), "/team/model/add")
 	post(teamModels(false), "/team/model/delete")
 
+	get(healthHistory, "/health/history")
+	get(healthLatest, "/health/latest")
+
 	post(budgetNew, "/budget/new")
 	post(budgetUpdate, "/budget/update")
 	post(budgetInfo, "/budget/info")

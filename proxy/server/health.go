@@ -13,6 +13,7 @@ import (
 
 	"tollgate/config/state"
 	"tollgate/proxy/auth"
+	"tollgate/proxy/call"
 	"tollgate/proxy/refusal"
 )
 
@@ -83,8 +84,8 @@ func (s *Server) readiness(ctx *fasthttp.RequestCtx) {
 	writeJSON(ctx, facts)
 }
 
-// health without a key is a cheap status; with a key it asks every model, as
-// LiteLLM does.
+// health without a key is a cheap status; with a key it tells how the models
+// are, as LiteLLM does.
 func (s *Server) health(ctx *fasthttp.RequestCtx) {
 	if _, none := auth.Credential(&ctx.Request.Header, ""); none != nil {
 		facts := s.Readiness.Facts()
@@ -109,10 +110,21 @@ func (s *Server) health(ctx *fasthttp.RequestCtx) {
 		s.refuse(ctx, ref)
 		return
 	}
+	args := ctx.QueryArgs()
+	writeJSON(ctx, s.models(snap, string(args.Peek("model")), string(args.Peek("model_id"))))
+}
+
+// models tells how all models are, or those of one name or id.
+func (s *Server) models(snap *state.Snapshot, name, id string) map[string]any {
+	wanted := func(d *state.Deployment) bool {
+		return (name == "" || d.Group == name || d.FullModel == name) && (id == "" || d.ID == id)
+	}
+	if s.Checks != nil {
+		return s.Checks.Models(snap, wanted)
+	}
 	limit, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	args := ctx.QueryArgs()
-	writeJSON(ctx, s.Calls.Probe(limit, snap, string(args.Peek("model")), string(args.Peek("model_id"))))
+	return call.ProbeReport(s.Calls.Probe(limit, snap, wanted), true)
 }
 
 func (s *Server) serveMetrics(ctx *fasthttp.RequestCtx) {

@@ -37,6 +37,11 @@ type Readiness interface {
 	Facts() map[string]any
 }
 
+// Checks tells how the models are that are wanted, as LiteLLM's /health does.
+type Checks interface {
+	Models(snap *state.Snapshot, wanted func(*state.Deployment) bool) map[string]any
+}
+
 // Deps are what the server hands requests to.
 type Deps struct {
 	State      state.Getter
@@ -46,6 +51,8 @@ type Deps struct {
 	// More are asked in turn where Management knows nothing of a path.
 	More      []Management
 	Readiness Readiness
+	// Checks tells how the models are; nil: they are asked now.
+	Checks Checks
 	// CatchUp brings this node to the newest state that concerns a key (by its
 	// hash, "" for a caller without one) and says whether that was newer than what
 	// it had. It is asked before a refusal that newer state could lift; an error
