@@ -159,20 +159,33 @@ func (r *Router) Usage(yield func(Usage) bool) {
 	now := r.cfg.Clock.Now()
 	r.loads.Range(func(id, v any) bool {
 		l := v.(*load)
-		return yield(Usage{ID: id.(string), Requests: l.requests.get(now), Tokens: l.tokens.get(now), InFlight: int(l.inFlight.Load())})
+		return yield(Usage{ID: id.(string), Minute: now.Truncate(time.Minute), Requests: l.requests.get(now), Tokens: l.tokens.get(now), InFlight: int(l.inFlight.Load())})
 	})
 }
 
-// usage sums this node's and the others' work of a deployment.
-func (r *Router) usage(id string, now time.Time) (requests, tokens int64, inFlight int) {
+// busy is how many calls a deployment has at work, and whether some of them are
+// other nodes'.
+func (r *Router) busy(id string) (inFlight int, others bool) {
 	if l := r.known(id); l != nil {
-		requests, tokens, inFlight = l.requests.get(now), l.tokens.get(now), int(l.inFlight.Load())
+		inFlight = int(l.inFlight.Load())
 	}
 	if r.cfg.Load != nil {
-		q, t, f := r.cfg.Load.Others(id)
-		requests, tokens, inFlight = requests+q, tokens+t, inFlight+f
+		_, _, n := r.cfg.Load.Others(id)
+		return inFlight + n, n > 0
 	}
-	return requests, tokens, inFlight
+	return inFlight, false
+}
+
+// usage sums this node's and the others' work of a deployment this minute.
+func (r *Router) usage(id string, now time.Time) (requests, tokens int64) {
+	if l := r.known(id); l != nil {
+		requests, tokens = l.requests.get(now), l.tokens.get(now)
+	}
+	if r.cfg.Load != nil {
+		q, t, _ := r.cfg.Load.Others(id)
+		requests, tokens = requests+q, tokens+t
+	}
+	return requests, tokens
 }
 
 // latency is a deployment's in seconds, as the strategy compares it: this node's

@@ -85,7 +85,7 @@ func (w *Walk) allOver(l *level) *provider.Error {
 	sep := ""
 	for i := range w.pool {
 		if o := &w.pool[i]; o.out == outLimit {
-			requests, tokens, _ := w.r.usage(o.Deployment.ID, now)
+			requests, tokens := w.r.usage(o.Deployment.ID, now)
 			fmt.Fprintf(&b, "%s%s rpm=%d of %s, tpm=%d of %s", sep, o.Deployment.ID, requests, limit(o.Deployment.RPM), tokens, limit(o.Deployment.TPM))
 			sep = "; "
 		}

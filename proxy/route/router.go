@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tollgate/config/unit"
 	"tollgate/proxy/provider"
@@ -94,10 +95,10 @@ func New(cfg Config) *Router {
 	return &Router{cfg: cfg}
 }
 
-// Usage is what this node has sent to a deployment, for Load of the others: in
-// the minute that is now, by this node's clock, and what is in flight.
+// Usage is what this node has sent to a deployment, for Load of the others.
 type Usage struct {
 	ID       string
+	Minute   time.Time // whose beginning it is that Requests and Tokens count since
 	Requests int64
 	Tokens   int64
 	InFlight int

@@ -22,14 +22,15 @@ func (w *Walk) weigh() bool {
 	if w.set.strategy != LeastBusy && !w.filterLimits(now) {
 		return false
 	}
+	told := false
 	for i := range w.pool {
 		if o := &w.pool[i]; o.out == in {
-			o.key = w.measure(o, now)
+			told = w.measure(o, now) || told
 		}
 	}
 	switch w.set.strategy {
 	case LeastBusy:
-		if w.r.cfg.Load != nil {
+		if told {
 			twoChoices(w.pool)
 			return true
 		}
@@ -44,20 +45,24 @@ func (w *Walk) weigh() bool {
 	return true
 }
 
-// measure is what the strategy compares: the lower, the better.
-func (w *Walk) measure(o *option, now time.Time) float64 {
+// measure sets what the strategy compares: the lower, the better. told reports
+// that what other nodes say is in it.
+func (w *Walk) measure(o *option, now time.Time) (told bool) {
 	id := o.Deployment.ID
 	switch w.set.strategy {
 	case LeastBusy:
-		_, _, n := w.r.usage(id, now)
-		return float64(n)
+		n, others := w.r.busy(id)
+		o.key = float64(n)
+		return others
 	case LatencyBased:
-		return w.r.latency(id, w.q.Stream, now, w.set.ttl)
+		o.key = w.r.latency(id, w.q.Stream, now, w.set.ttl)
 	case CostBased:
-		return cost(o.Deployment.Price)
+		o.key = cost(o.Deployment.Price)
+	default:
+		_, tokens := w.r.usage(id, now)
+		o.key = float64(tokens)
 	}
-	_, tokens, _ := w.r.usage(id, now)
-	return float64(tokens)
+	return false
 }
 
 // filterLimits leaves out what has been sent as much this minute as it may.
@@ -67,7 +72,7 @@ func (w *Walk) filterLimits(now time.Time) bool {
 		if d.RPM == nil && d.TPM == nil {
 			return false
 		}
-		requests, tokens, _ := w.r.usage(d.ID, now)
+		requests, tokens := w.r.usage(d.ID, now)
 		return d.RPM != nil && requests+1 > *d.RPM || d.TPM != nil && tokens+w.q.Tokens > *d.TPM
 	})
 }
