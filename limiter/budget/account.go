@@ -67,6 +67,7 @@ type Config struct {
 	WaitTotal time.Duration // longest wait at all: 10 s
 	Horizon   time.Duration // of demand to hold credit for: 10 s
 	Idle      time.Duration // credit unused for so long goes back: 10 s
+	Report    time.Duration // settled spend of a budget that nears its end is told after so long: 1 s
 	Timeout   time.Duration // of one Propose: 5 s
 }
 
@@ -76,7 +77,7 @@ func (c Config) WithDefaults() Config {
 		at  *time.Duration
 		def time.Duration
 	}{{&c.Tick, 20 * time.Millisecond}, {&c.Retry, 100 * time.Millisecond}, {&c.WaitMax, time.Second},
-		{&c.WaitTotal, 10 * time.Second}, {&c.Horizon, 10 * time.Second}, {&c.Idle, 10 * time.Second}, {&c.Timeout, 5 * time.Second}} {
+		{&c.WaitTotal, 10 * time.Second}, {&c.Horizon, 10 * time.Second}, {&c.Idle, 10 * time.Second}, {&c.Report, time.Second}, {&c.Timeout, 5 * time.Second}} {
 		if *d.at <= 0 {
 			*d.at = d.def
 		}
@@ -316,6 +317,10 @@ func (r *record) exact() bool {
 // recalled reports whether idle credit is to go back at once, because others
 // need it more.
 func (r *record) recalled() bool { return r.nodes > 1 && (r.tight || r.exact()) }
+
+// nearing reports whether refusals are near or have come: what they say is spent
+// should then be what is spent on all nodes.
+func (r *record) nearing() bool { return r.tight || r.spent() >= r.limit/5*4 }
 
 // over reports whether the window has ended by this node's clock. A bank whose
 // clock says otherwise is believed for one retry.

@@ -180,6 +180,27 @@ func TestRefusalComesAtOnceWhenSettledSpendLeavesNoRoom(t *testing.T) {
 	})
 }
 
+func TestARefusalNamesWithinTwoSecondsWhatOtherNodesHaveSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		c := w.set(scope("k"), model.BudgetDef{Limit: unit.Dollar})
+		a, stopA := w.node(t, "a", 1, budget.Recovery{})
+		defer stopA()
+		b, stopB := w.node(t, "b", 1, budget.Recovery{})
+		defer stopB()
+		b.Settle(reserve(t, b, cent, c), cent)
+		spent := cent
+		for _, cost := range []unit.Money{83 * cent, cent, 2 * cent, cent} { // the later ones are too little to be told at once
+			a.Settle(reserve(t, a, cost, c), cost)
+			spent += cost
+			time.Sleep(2100 * time.Millisecond)
+			no := refused(t, b, 40*cent, c)
+			require.Equal(t, spent, no.Spent)
+			require.LessOrEqual(t, no.Spent+no.Reserved, unit.Dollar)
+		}
+	})
+}
+
 func TestZeroBudgetBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

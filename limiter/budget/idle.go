@@ -46,7 +46,7 @@ func (a *Account) due(r *record, now time.Time) bool {
 		return unsaid > 0 || r.r != r.ackR
 	case r.soft:
 		return unsaid > 0
-	case unsaid > 0 && (unsaid >= (r.g-r.r)/10 || now.Sub(r.asked) >= a.cfg.Idle), r.r != r.ackR:
+	case unsaid > 0 && (unsaid >= (r.g-r.r)/10 || now.Sub(r.asked) >= a.cfg.Idle || r.nearing() && now.Sub(r.asked) >= a.cfg.Report), r.r != r.ackR:
 		return true
 	case r.recalled():
 		return r.avail() > r.wanted

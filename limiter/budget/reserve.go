@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"tollgate/config/model"
@@ -80,9 +81,14 @@ func (a *Account) acquire(ctx context.Context, charges []Charge, want, least uni
 	case v.err != nil:
 		return v.err
 	case v.no != nil:
-		return v.no
+		return a.latest(v.no)
 	}
-	return a.wait(ctx, charges, want, least, h, v.block)
+	err := a.wait(ctx, charges, want, least, h, v.block)
+	var no *Exhausted
+	if errors.As(err, &no) {
+		return a.latest(no)
+	}
+	return err
 }
 
 // Check refuses a call that cannot fit any more, whatever settles: the cheap
@@ -99,10 +105,34 @@ func (a *Account) Check(charges []Charge, least unit.Money) error {
 		no := a.refuse(r, i, c, max(0, least), now)
 		r.mu.Unlock()
 		if no != nil {
-			return no
+			return a.latest(no)
 		}
 	}
 	return nil
+}
+
+// latest brings a refusal up to what this node's copy of the bank says that the
+// others have settled: what the record knows of them is from its last ask.
+func (a *Account) latest(no *Exhausted) *Exhausted {
+	if a.cfg.Look == nil || no.Limit <= 0 {
+		return no
+	}
+	v, ok := a.cfg.Look(no.Scope)
+	if !ok {
+		return no
+	}
+	r := a.record(no.Scope)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v.Window != r.window || r.gone {
+		return no
+	}
+	before := r.spent()
+	r.others = max(r.others, v.Settled-v.Spent)
+	more := r.spent() - before
+	no.Spent = no.Spent.Add(more)
+	no.Reserved = max(r.reserved, no.Reserved-more) // it was credit out there
+	return no
 }
 
 // refuse says no when settled spend alone leaves no room. It needs the lock.
