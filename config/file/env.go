@@ -129,6 +129,7 @@ func (p *parser) environmentDefaults() {
 	if c.LiteLLM.RequestTimeout == 0 {
 		p.envFloat("REQUEST_TIMEOUT", &c.LiteLLM.RequestTimeout)
 	}
+	p.envFloat("LITELLM_MAX_STREAMING_DURATION_SECONDS", &c.LiteLLM.MaxStreaming)
 	if c.Router.MaxFallbacks == nil {
 		p.envInt("ROUTER_MAX_FALLBACKS", &c.Router.MaxFallbacks)
 	}

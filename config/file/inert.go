@@ -14,13 +14,10 @@ var (
 
 	// inert are the others.
 	inert = map[string][]string{
-		"litellm_settings": words(`modify_params allowed_fails cooldown_time context_window_fallbacks content_policy_fallbacks
-			cache model_alias_map ssl_verify ssl_certificate forward_traceparent_to_llm_provider
+		"litellm_settings": words(`modify_params cache model_alias_map ssl_verify ssl_certificate forward_traceparent_to_llm_provider
 			enable_json_schema_validation custom_prometheus_metadata_labels custom_prometheus_tags prometheus_metrics_config
 			enable_end_user_cost_tracking_prometheus_only disable_end_user_cost_tracking`),
-		"router_settings": words(`max_fallbacks retry_policy model_group_retry_policy retry_after allowed_fails allowed_fails_policy
-			cooldown_time enable_tag_filtering context_window_fallbacks content_policy_fallbacks cache_responses
-			caching_groups`),
+		"router_settings": words(`cache_responses caching_groups default_priority`),
 		"general_settings": words(`background_health_checks use_shared_health_check pass_through_endpoints key_management_system
 			completion_model embedding_model image_generation_model moderation_model user_header_mappings
 			infer_model_from_keys spend_report_frequency`),
@@ -39,7 +36,7 @@ func (p *parser) withoutEffect(s *section, name string) {
 		}
 	}
 	for _, field := range inert[name] {
-		if v := s.v.get(field); asks(v) && !(field == "ssl_verify" && v.text == "true") && !(field == "retry_after" && v.text == "0") {
+		if v := s.v.get(field); asks(v) && !(field == "ssl_verify" && v.text == "true") {
 			p.warn(v, join(s.path, field), "accepted, but without effect in this release", "calls are served all the same")
 		}
 	}
@@ -48,21 +45,4 @@ func (p *parser) withoutEffect(s *section, name string) {
 // asks reports whether a setting wants anything at all.
 func asks(v *value) bool {
 	return v != nil && v.kind != kindNull && v.text != "false" && v.text != "False"
-}
-
-// inPart warns of settings of the router of which a part holds here.
-func (p *parser) inPart(s *section) {
-	if v := s.v.get("routing_strategy"); v != nil && v.kind == kindText && v.text != "simple-shuffle" && contains(strategies, v.text) {
-		problem := "in this release deployments are chosen as by simple-shuffle"
-		if v.text != "least-busy" {
-			problem += "; their rpm and tpm are limits, as with this strategy of LiteLLM's"
-		}
-		p.warn(v, join(s.path, "routing_strategy"), problem, "calls are served all the same")
-	}
-	for _, field := range []string{"enable_pre_call_check", "enable_pre_call_checks"} {
-		if v := s.v.get(field); asks(v) {
-			p.warn(v, join(s.path, field), "in this release it makes rpm and tpm of deployments limits; context windows are not looked at before a call",
-				"a call that is too long is refused by its provider")
-		}
-	}
 }

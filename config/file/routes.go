@@ -1,6 +1,8 @@
 package file
 
 import (
+	"strings"
+
 	"tollgate/config/model"
 	"tollgate/config/wildcard"
 )
@@ -200,6 +202,52 @@ func (p *parser) references(root *value) {
 		}
 	}
 	check("router_settings", "model_group_alias", known)
+	for _, section := range []string{"litellm_settings", "router_settings"} {
+		for _, name := range []string{"fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "model_group_retry_policy"} {
+			settings := root.get(section)
+			if settings == nil {
+				continue
+			}
+			eachGroup(settings.get(name), func(f field) {
+				if f.name == "*" || known(f.name) || alias(f.name) || bare(names, f.name) {
+					return
+				}
+				hint := "add it to model_list or correct the name"
+				if near := nearest(f.name, groups); near != "" {
+					hint = "did you mean " + near + "?"
+				}
+				p.warn(f.key, join(join(section, name), f.name), "the line is of model "+quote(f.name)+", which is in no model_list", hint)
+			})
+		}
+	}
+}
+
+// bare reports a name that some model has behind its provider: fallbacks are also
+// looked up by it.
+func bare(names map[string]bool, name string) bool {
+	for n := range names {
+		if _, rest, ok := strings.Cut(n, "/"); ok && rest == name {
+			return true
+		}
+	}
+	return false
+}
+
+// eachGroup visits the groups that a map, or a list of maps, has entries of.
+func eachGroup(v *value, visit func(field)) {
+	switch {
+	case v == nil:
+	case v.kind == kindMap:
+		for _, f := range v.fields {
+			visit(f)
+		}
+	case v.kind == kindList:
+		for _, item := range v.items {
+			if item.kind == kindMap {
+				eachGroup(item, visit)
+			}
+		}
+	}
 }
 
 // eachTarget visits the names on the right-hand side of fallbacks or aliases.

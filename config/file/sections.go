@@ -145,53 +145,6 @@ func (p *parser) pythonHooks(s *section, names ...string) {
 	}
 }
 
-func (p *parser) router(s *section) {
-	c := &p.out.Config.Router
-	s.Choice("routing_strategy", &c.Strategy, strategies...)
-	s.JSON("routing_strategy_args", &c.StrategyArgs)
-	c.Aliases = p.aliases(s)
-	p.fallbacks(s, &c.Fallbacks, &c.ContextFallbacks, &c.ContentFallbacks)
-	s.Int("max_fallbacks", &c.MaxFallbacks)
-	s.Int("num_retries", &c.NumRetries)
-	s.Ints("retry_policy", &c.RetryPolicy)
-	if v := s.field("model_group_retry_policy"); v != nil {
-		c.GroupRetryPolicy = p.groupPolicies(s, v)
-	}
-	s.Float("retry_after", &c.RetryAfter)
-	s.Float("timeout", &c.Timeout)
-	s.Float("stream_timeout", &c.StreamTimeout)
-	s.Int("allowed_fails", &c.AllowedFails)
-	s.Ints("allowed_fails_policy", &c.AllowedFailsPolicy)
-	s.FloatPtr("cooldown_time", &c.CooldownTime)
-	s.Bool("disable_cooldowns", &c.DisableCooldowns)
-	s.Bool("enable_pre_call_check", &c.PreCallChecks)
-	s.Bool("enable_pre_call_checks", &c.PreCallChecks)
-	s.Bool("enable_tag_filtering", &c.TagFiltering)
-	anyTag := true
-	s.Bool("tag_filtering_match_any", &anyTag)
-	c.TagMatchAll = !anyTag
-	s.Params("default_litellm_params", &c.DefaultParams)
-	p.namedBudgets(s, "provider_budget_config", &c.ProviderBudgets)
-	p.withoutEffect(s, "router_settings")
-	p.inPart(s)
-	c.Raw = s.Rest(knownRouter)
-}
-
-func (p *parser) groupPolicies(s *section, v *value) map[string]map[string]int {
-	const name = "model_group_retry_policy"
-	if v.kind != kindMap {
-		s.want(v, name, "a map of model groups")
-		return nil
-	}
-	out := make(map[string]map[string]int, len(v.fields))
-	for _, f := range v.fields {
-		if f.v.kind != kindNull {
-			out[f.name] = s.ints(f.v, join(name, f.name))
-		}
-	}
-	return out
-}
-
 func (p *parser) general(s *section) {
 	c := &p.out.Config.General
 	var master string
