@@ -17,6 +17,7 @@ import (
 	"tollgate/proxy/call"
 	"tollgate/proxy/clusterapi"
 	"tollgate/proxy/provider/registry"
+	"tollgate/proxy/route"
 	"tollgate/proxy/server"
 	"tollgate/proxy/upstream"
 )
@@ -26,11 +27,13 @@ func (n *node) openFront() error {
 	n.registerMetrics()
 	n.upstream = upstream.New(upstream.Config{})
 	providers := registry.New(n.providerRows)
+	router := route.New(route.Config{Health: n.health, Load: n.health, Region: n.o.Region, Clock: n.clock})
+	n.health.tell(router, n.clock.Now)
 	var calls *call.Handler
 	calls = call.New(call.Deps{
 		State: n.store, Admit: admit.New(n.rates, n.account), Ledger: n.ledger, Upstream: n.upstream,
 		Providers: providers.Find, Metrics: call.NewMetrics(n.metrics, func() int64 { return calls.InFlight() }),
-		Clock: n.clock, Logger: n.log, Region: n.o.Region, Version: n.o.Version, Health: n.health,
+		Clock: n.clock, Logger: n.log, Region: n.o.Region, Version: n.o.Version, Health: n.health, Router: router,
 		Copied: func(seq uint64) { n.copies.sender.Wait(context.Background(), seq) }, Answers: n.answers,
 	})
 	n.calls = calls

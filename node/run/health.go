@@ -119,6 +119,16 @@ func (h *upstreamHealth) Others(id string) (requests, tokens int64, inFlight int
 	return w.Requests, w.Tokens, int(w.InFlight)
 }
 
+// tell has the others hear what this node's router asks of deployments.
+func (h *upstreamHealth) tell(router *route.Router, now func() time.Time) {
+	h.view.UsageFrom(func(yield func(health.Usage) bool) {
+		minute := now().Truncate(time.Minute)
+		router.Usage(func(u route.Usage) bool {
+			return yield(health.Usage{Deployment: u.ID, Minute: minute, Requests: u.Requests, Tokens: u.Tokens, InFlight: int64(u.InFlight)})
+		})
+	})
+}
+
 // about is what the routing says of a deployment. Finding it out costs more
 // than a call may, so it is kept as long as the routing is the same.
 func (h *upstreamHealth) about(r *state.Routing, d *state.Deployment) *facts {
