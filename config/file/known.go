@@ -60,7 +60,8 @@ var (
 	knownTollgate = words(`ledger.sync ledger.keep ledger.keep_rollups spend_logs.keep_bodies compat.errors unpriced budget.mode budget.wait_max budget.unbounded
 		limits.tpm_count limits.partition spend_logs.user_column mock_without_key drain_upstream prices.file
 		providers max_request_bytes max_response_bytes idempotency.max_answer_bytes raft.prefer_region
-		raft.voters raft.profile raft.auto_upgrade_after stale_after ledger.replicate`)
+		raft.voters raft.profile raft.auto_upgrade_after stale_after ledger.replicate
+		cache.scope cache.max_items cache.max_bytes`)
 
 	// controlParams are the litellm_params that steer the gateway; a key near
 	// one of them is probably a slip.

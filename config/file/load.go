@@ -115,6 +115,8 @@ type parser struct {
 	missing   map[string]bool
 	// own are the callbacks of callback_settings that run here, by name.
 	own map[string]*ownCallback
+	// cache is what has been said of kept answers.
+	cache caching
 }
 
 // tree parses the file and its includes and resolves references. An empty file

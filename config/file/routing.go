@@ -52,6 +52,7 @@ func (p *parser) router(s *section) {
 	s.Params("default_litellm_params", &c.DefaultParams)
 	p.namedBudgets(s, "provider_budget_config", &c.ProviderBudgets)
 	p.preCallChecks(s)
+	p.routerCache(s)
 	p.withoutEffect(s, "router_settings")
 	c.Raw = s.Rest(knownRouter)
 }

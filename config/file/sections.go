@@ -36,6 +36,7 @@ func (p *parser) sections(root *value) {
 	if s := p.section(root, "tollgate_settings"); s != nil {
 		p.tollgate(s)
 	}
+	p.finishCache()
 	p.credentials(root.get("credential_list"))
 	p.models(list)
 	p.other(root)
@@ -65,6 +66,7 @@ func (p *parser) litellm(s *section) {
 	s.FloatPtr("cooldown_time", &c.CooldownTime)
 	p.fallbacks(s, &c.Fallbacks, &c.ContextFallbacks, &c.ContentFallbacks)
 	p.callbackLists(s)
+	p.litellmCache(s)
 	s.Bool("turn_off_message_logging", &c.TurnOffMessageLogging)
 	p.budget(s, c)
 	s.Money("max_end_user_budget", &c.EndUserBudget)

@@ -36,6 +36,7 @@ func (p *parser) tollgate(s *section) {
 	s.Bytes("max_request_bytes", &c.MaxRequestBytes)
 	s.Bytes("max_response_bytes", &c.MaxResponseBytes)
 	s.Bytes("idempotency.max_answer_bytes", &c.IdempotencyMaxBytes)
+	p.tollgateCache(s)
 	if v := s.field("prices.file"); v != nil {
 		p.priceFile(s, v)
 	}

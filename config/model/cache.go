@@ -43,7 +43,7 @@ const (
 // RedisPlace is how a Redis is reached: one server, a cluster, or what sentinels
 // name.
 type RedisPlace struct {
-	URL              string   `json:"url,omitempty"` // sealed; it wins over host and port
+	URL              string   `json:"redis_url,omitempty"` // sealed; it wins over host and port
 	Host             string   `json:"host,omitempty"`
 	Port             int      `json:"port,omitempty"`
 	Username         string   `json:"username,omitempty"`

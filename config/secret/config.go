@@ -24,6 +24,7 @@ const (
 	router      = "config/router_settings"
 	tollgate    = "config/tollgate_settings"
 	other       = "config/"
+	cacheEntity = "config/cache"
 )
 
 // DeploymentEntity is what the secrets of a deployment are bound to.
@@ -89,6 +90,13 @@ func (b *Box) SealConfig(cfg *model.Config, isSecret func(name string) bool) err
 		}
 		for name, v := range cb.Headers {
 			if cb.Headers[name], err = s.text(callbackEntity(cb.Name), name, v); err != nil {
+				return err
+			}
+		}
+	}
+	if cfg.Cache != nil && cfg.Cache.Redis != nil {
+		for name, field := range redisSecrets(cfg.Cache.Redis) {
+			if *field, err = s.text(cacheEntity, name, *field); err != nil {
 				return err
 			}
 		}
@@ -171,6 +179,13 @@ func (b *Box) OpenConfig(cfg *model.Config) (*model.Config, []error) {
 	if len(c.Callbacks) == 0 {
 		c.Callbacks = nil
 	}
+	if c.Cache = cfg.Cache.Clone(); c.Cache != nil && c.Cache.Redis != nil {
+		for name, field := range redisSecrets(c.Cache.Redis) {
+			plain, err := b.Open(cacheEntity, name, *field)
+			note(err)
+			*field = plain
+		}
+	}
 	if cfg.Other != nil {
 		c.Other = make(map[string]json.RawMessage, len(cfg.Other))
 		for name, raw := range cfg.Other {
@@ -181,6 +196,11 @@ func (b *Box) OpenConfig(cfg *model.Config) (*model.Config, []error) {
 		}
 	}
 	return &c, errs
+}
+
+// redisSecrets are the fields of a Redis's place that nobody may read.
+func redisSecrets(r *model.RedisPlace) map[string]*string {
+	return map[string]*string{"redis_url": &r.URL, "password": &r.Password, "sentinel_password": &r.SentinelPassword}
 }
 
 // openCallback is a copy with the sealed values opened: without one of them it
