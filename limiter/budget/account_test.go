@@ -188,11 +188,12 @@ func TestARefusalNamesWithinTwoSecondsWhatOtherNodesHaveSettled(t *testing.T) {
 		defer stopA()
 		b, stopB := w.node(t, "b", 1, budget.Recovery{})
 		defer stopB()
-		b.Settle(reserve(t, b, cent, c), cent)
-		spent := cent
-		for _, cost := range []unit.Money{83 * cent, cent, 2 * cent, cent} { // the later ones are too little to be told at once
-			a.Settle(reserve(t, a, cost, c), cost)
-			spent += cost
+		spent := unit.Money(0)
+		for _, calls := range []int{84, 1, 2, 1} { // the later ones are too little to be told at once
+			for range calls {
+				a.Settle(reserve(t, a, cent, c), cent)
+				spent += cent
+			}
 			time.Sleep(2100 * time.Millisecond)
 			no := refused(t, b, 40*cent, c)
 			require.Equal(t, spent, no.Spent)
