@@ -25,6 +25,7 @@ type Server struct {
 	ids   atomic.Int64
 	// refusing is for how many seconds callers are told to stay away; 0: not.
 	refusing atomic.Int64
+	failing  atomic.Int64 // the status of every answer; 0: as each call wants
 
 	mu       sync.Mutex // guards the fields below
 	received []*Request
@@ -123,6 +124,9 @@ func (s *Server) Hangup() { s.http.CloseClientConnections() }
 // ends that.
 func (s *Server) Refuse(seconds int) { s.refusing.Store(int64(seconds)) }
 
+// Fail makes every call end with a status; 0 ends that.
+func (s *Server) Fail(status int) { s.failing.Store(int64(status)) }
+
 // Most is how many calls have been here at once at the most, of those that were
 // told to wait with slow=. It counts the wait only: when an answer has begun, its
 // caller may rightly send the next call before this side sees the end.
@@ -161,6 +165,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	a := &answer{s: s, w: w, r: r, call: readCall(r.URL.Path, body)}
 	if seconds := s.refusing.Load(); seconds > 0 {
 		a.call.orders["status"], a.call.orders["retry-after"] = "429", strconv.FormatInt(seconds, 10)
+	}
+	if status := s.failing.Load(); status > 0 {
+		a.call.orders["status"] = strconv.FormatInt(status, 10)
 	}
 	switch r.URL.Path {
 	case "/v1/chat/completions":
