@@ -154,9 +154,9 @@ func TestWhatTheNextStartKnowsOfACall(t *testing.T) {
 		answer string
 		why    once.Why
 	}{
-		"answered": {func(t *testing.T, n *node, id once.CallID) { n.book(t, id, store.Success, []byte("answer")) }, "answer", 0},
+		"answered":                         {func(t *testing.T, n *node, id once.CallID) { n.book(t, id, store.Success, []byte("answer")) }, "answer", 0},
 		"answered, and the answer is gone": {func(t *testing.T, n *node, id once.CallID) { n.book(t, id, store.Success, nil) }, "", once.NotKept},
-		"failed": {func(t *testing.T, n *node, id once.CallID) { n.book(t, id, store.Failure, nil) }, "", 0},
+		"failed":                           {func(t *testing.T, n *node, id once.CallID) { n.book(t, id, store.Failure, nil) }, "", 0},
 		"in flight": {func(t *testing.T, n *node, id once.CallID) {
 			_, err := n.ledger.Begin(&store.Intent{CallID: id, At: time.Now(), Key: "k"})
 			require.NoError(t, err)
