@@ -146,18 +146,20 @@ func (m *modelChecks) write(found []call.Probed, now time.Time) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	seen := make(map[string]rowed, len(found))
 	for i := range found {
 		p := &found[i]
 		was, known := m.rows[p.ID]
 		if known && was.fault == p.Fault && now.Sub(was.at) < rowEvery {
-			seen[p.ID] = was
 			continue
 		}
 		m.writer.Add(checks.NewRow(p.Group, p.ID, p.Fault, m.n.identity.NodeID, p.At, p.Took))
-		seen[p.ID] = rowed{p.Fault, now}
+		m.rows[p.ID] = rowed{p.Fault, now}
 	}
-	m.rows = seen
+	for id, was := range m.rows {
+		if now.Sub(was.at) > 2*rowEvery { // the model is gone, or nobody asks for it any more
+			delete(m.rows, id)
+		}
+	}
 }
 
 // Models is what /health tells of the models that are wanted. With background
@@ -176,12 +178,7 @@ func (m *modelChecks) Models(snap *state.Snapshot, wanted func(*state.Deployment
 		}
 	}
 	found := m.n.calls.Probe(ctx, snap, wanted)
-	if m.writer != nil {
-		for i := range found {
-			p := &found[i]
-			m.writer.Add(checks.NewRow(p.Group, p.ID, p.Fault, m.n.identity.NodeID, p.At, p.Took))
-		}
-	}
+	m.write(found, m.n.clock.Now())
 	return call.ProbeReport(found, details)
 }
 
