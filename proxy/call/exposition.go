@@ -52,6 +52,8 @@ func labelValue(name string) func(*sample) *string {
 		return func(s *sample) *string { return &s.status }
 	case "exception_class":
 		return func(s *sample) *string { return &s.class }
+	case "fallback_model":
+		return func(s *sample) *string { return &s.fallback }
 	case "route":
 		return func(s *sample) *string { return &s.route }
 	}
@@ -65,6 +67,7 @@ type family struct {
 	labels    []label
 	number    func(*series) float64
 	tallies   func(*series) tallies
+	fallbacks func(*series) fallbacks
 	latencies func(*series) *latencies
 }
 
@@ -101,6 +104,12 @@ func families() []*family {
 	add("litellm_deployment_success_responses_total", "Answers of a deployment.", number(func(s *series) float64 { return float64(s.deploySuccess) }), deployment...)
 	add("litellm_deployment_failure_responses_total", "Failures of a deployment.", ended(func(s *series) tallies { return s.deployFailed }),
 		append([]string{"exception_status", "exception_class"}, deployment...)...)
+	fallback := append([]string{"requested_model", "fallback_model", "exception_status", "exception_class", "model_id"}, caller...)
+	fell := func(answered bool) family {
+		return family{fallbacks: func(s *series) fallbacks { return s.fallbacks.that(answered) }}
+	}
+	add("litellm_deployment_successful_fallbacks_total", "Fallbacks that answered.", fell(true), fallback...)
+	add("litellm_deployment_failed_fallbacks_total", "Fallbacks that failed too.", fell(false), fallback...)
 	add("litellm_request_total_latency_metric", "Seconds from request to last byte.", timed(func(s *series) *latencies { return &s.total }), latency...)
 	add("litellm_llm_api_latency_metric", "Seconds that the provider took.", timed(func(s *series) *latencies { return &s.api }), latency...)
 	add("litellm_llm_api_time_to_first_token_metric", "Seconds to a stream's first event.", timed(func(s *series) *latencies { return &s.ttft }), latency...)
@@ -138,6 +147,10 @@ func (s *series) samples(families []*family, out []*sample) []*sample {
 			for _, t := range f.tallies(s) {
 				out = append(out, &sample{family: f, series: s, status: strconv.Itoa(t.status), class: t.class, route: t.route, value: float64(t.n)})
 			}
+		case f.fallbacks != nil:
+			for _, t := range f.fallbacks(s) {
+				out = append(out, &sample{family: f, series: s, status: strconv.Itoa(t.status), class: t.class, fallback: t.to, value: float64(t.n)})
+			}
 		case !s.served:
 		case f.number != nil:
 			out = append(out, &sample{family: f, series: s, value: f.number(s)})
@@ -155,6 +168,7 @@ type sample struct {
 	*family
 	series               *series
 	status, class, route string
+	fallback             string  // the model that stood in
 	value                float64 // the sum, of latencies
 	hit                  []bucket
 }

@@ -36,6 +36,7 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx, in Incoming) *refusal.Refusal 
 	if ref != nil {
 		c.refused(ref)
 		c.setID()
+		c.failureHeaders()
 	}
 	if c.stream == nil { // else its Close does this
 		h.inFlight.Add(-1)

@@ -51,7 +51,6 @@ func (c *call) headers(whole bool) {
 		c.setText(headerAPIBase, withoutQuery(d.APIBase))
 		c.setText(headerRegion, d.Region)
 	}
-	c.setText(headerModelGroup, c.req.model)
 	c.setText(headerVersion, c.h.Version)
 	if whole && c.cost.Priced {
 		c.setUSD(headerCost, c.cost.Total)
@@ -61,12 +60,7 @@ func (c *call) headers(whole bool) {
 	}
 	c.keyHeaders()
 	c.rateHeaders()
-	c.setInt(headerRetries, int64(max(c.attempts-1, 0)))
-	if c.served.Fallback {
-		c.ctx.Response.Header.SetCanonical(headerFallbacks, one)
-	} else {
-		c.ctx.Response.Header.SetCanonical(headerFallbacks, zero)
-	}
+	c.attemptHeaders()
 	if whole {
 		total := c.endAt.Sub(c.start)
 		c.setMillis(headerDuration, total)

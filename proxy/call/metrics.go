@@ -17,6 +17,8 @@ import (
 type Metrics struct {
 	table    *seriesTable
 	refusals *prometheus.CounterVec
+	retries  *prometheus.CounterVec
+	spills   *prometheus.CounterVec
 	unpriced prometheus.Counter
 }
 
@@ -24,9 +26,11 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer, inFlight func() int64) *Metrics {
 	m := &Metrics{table: newSeriesTable()}
 	m.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tollgate_refusals_total", Help: "Calls refused before a provider was asked."}, []string{"class", "status"})
+	m.retries = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tollgate_retries_total", Help: "Attempts after a call's first, by why they were made and by the error before."}, []string{"reason", "exception_class"})
+	m.spills = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tollgate_spill_over_total", Help: "Calls sent to a deployment outside the node's region, by what kept them from one inside."}, []string{"reason"})
 	m.unpriced = prometheus.NewCounter(prometheus.CounterOpts{Name: "tollgate_unpriced_calls_total", Help: "Answered calls whose model has no price."})
 	gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "litellm_in_flight_requests", Help: "Model calls between request and last byte."}, func() float64 { return float64(inFlight()) })
-	reg.MustRegister(m.table, m.refusals, m.unpriced, gauge)
+	reg.MustRegister(m.table, m.refusals, m.retries, m.spills, m.unpriced, gauge)
 	return m
 }
 
@@ -45,23 +49,20 @@ func (m *Metrics) observe(c *call, o *outcome) {
 	} else if o.status == store.ClientClosed {
 		status = 499
 	}
-	deployed := c.served.Deployment != nil
-	s := m.table.of(c, c.req.model, deployed)
+	if len(c.tried) > 0 && (o.fault != nil || !c.straight()) {
+		m.attempts(c, o)
+	}
+	s := m.table.of(c, c.req.model, c.served.Deployment)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.served = true
 	s.requests.add(tally{status: status, route: "None"})
-	if deployed {
-		s.deployRequests++
-	}
 	if f := o.fault; f != nil {
 		s.failed.add(tally{status: f.Status, class: string(f.Class), route: c.routeName()})
-		if deployed {
-			s.deployFailed.add(tally{status: f.Status, class: string(f.Class)})
-		}
 		return
 	}
-	if deployed {
+	if c.served.Deployment != nil {
+		s.deployRequests++
 		s.deploySuccess++
 	}
 	s.spend = s.spend.Add(c.cost.Total)
@@ -100,7 +101,7 @@ func (m *Metrics) refused(c *call, ref *refusal.Refusal) {
 	if len(c.plan.Candidates) > 0 {
 		requested = c.req.model
 	}
-	s := m.table.of(c, requested, false)
+	s := m.table.of(c, requested, nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed.add(tally{status: ref.Status, class: none(class), route: c.routeName()})

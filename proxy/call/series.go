@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"tollgate/config/state"
 	"tollgate/config/unit"
 )
 
@@ -51,6 +52,7 @@ type series struct {
 	tokens, in, out               int64
 	deployRequests, deploySuccess int64
 	deployFailed                  tallies
+	fallbacks                     fallbacks
 	total, api, ttft, overhead    latencies
 }
 
@@ -123,11 +125,11 @@ func newSeriesTable() *seriesTable {
 func text(s string) string { return none(strings.ToValidUTF8(s, "\uFFFD")) }
 
 // of is the series of a call for a model as requested, which is "" when it must
-// not be named.
-func (t *seriesTable) of(c *call, requested string, deployed bool) *series {
+// not be named, and a deployment; nil: none was asked.
+func (t *seriesTable) of(c *call, requested string, d *state.Deployment) *series {
 	id := seriesID{text(c.principal.KeyHash()), text(requested), "None"}
-	if deployed {
-		id.deployment = text(c.served.Deployment.ID)
+	if d != nil {
+		id.deployment = text(d.ID)
 	}
 	t.mu.RLock()
 	s := t.find(id)
@@ -140,7 +142,7 @@ func (t *seriesTable) of(c *call, requested string, deployed bool) *series {
 	if s := t.find(id); s != nil {
 		return s
 	}
-	return t.make(c, id, deployed)
+	return t.make(c, id, d)
 }
 
 // find is called with mu held.
@@ -160,7 +162,7 @@ func (t *seriesTable) find(id seriesID) *series {
 func (t *seriesTable) full() bool { return len(t.series)-t.others >= t.most }
 
 // make is called with mu held.
-func (t *seriesTable) make(c *call, id seriesID, deployed bool) *series {
+func (t *seriesTable) make(c *call, id seriesID, d *state.Deployment) *series {
 	s := &series{seriesID: id, alias: "None", team: "None", teamAlias: "None", user: text(c.principal.UserID())}
 	if k := c.principal.Key; k != nil {
 		s.alias, s.team = text(k.Alias), text(k.TeamID)
@@ -177,8 +179,8 @@ func (t *seriesTable) make(c *call, id seriesID, deployed bool) *series {
 	}
 	s.requested = strings.Clone(s.requested) // it may lie in the request's body
 	s.place = &nowhere
-	if deployed {
-		s.place = t.placeOf(c)
+	if d != nil {
+		s.place = t.placeOf(d)
 	}
 	t.series[s.seriesID] = s
 	return s
@@ -187,8 +189,7 @@ func (t *seriesTable) make(c *call, id seriesID, deployed bool) *series {
 var nowhere = place{"None", "None", "None"}
 
 // placeOf is called with mu held.
-func (t *seriesTable) placeOf(c *call) *place {
-	d := c.served.Deployment
+func (t *seriesTable) placeOf(d *state.Deployment) *place {
 	p := place{text(d.Model), text(d.APIBase), text(d.Provider)}
 	if have := t.places[d.ID]; have != nil && *have == p {
 		return have

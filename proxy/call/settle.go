@@ -55,6 +55,7 @@ func (c *call) settle(o outcome) error {
 		c.h.Admit.Learn(c.principal.KeyHash(), c.plan.Name, o.usage.OutTotal)
 	}
 	c.h.Metrics.observe(c, &o)
+	c.logAttempts(&o, now)
 	return nil
 }
 
@@ -100,9 +101,7 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 			e.Model = d.Provider + "/" + c.served.Model
 		}
 		e.MaxRetries = c.retries(d)
-		if c.served.Fallback {
-			e.Fallbacks = 1
-		}
+		e.Fallbacks, e.Tried = c.fallbacksTried(), c.attemptsOf(&o, now)
 		if d.Region != "" {
 			e.Region = d.Region
 		}
