@@ -102,8 +102,10 @@ type Database struct {
 	prepare chan struct{} // holds a token while nobody prepares the schema
 	daily   atomic.Pointer[[]dailyTable]
 
-	counts counters
-	health healthState
+	counts  counters
+	health  healthState
+	returns returns
+	fault   chan struct{} // holds a token when one has come
 
 	mu    sync.Mutex // guards sinks
 	sinks map[string]*Sink
@@ -117,7 +119,7 @@ func Open(cfg Config) (*Database, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	d := &Database{cfg: cfg, conn: parsed.ConnConfig, prepare: make(chan struct{}, 1), sinks: map[string]*Sink{}}
+	d := &Database{cfg: cfg, conn: parsed.ConnConfig, prepare: make(chan struct{}, 1), fault: make(chan struct{}, 1), sinks: map[string]*Sink{}}
 	d.prepare <- struct{}{}
 	d.health.since = cfg.Clock.Now()
 	for _, p := range []struct {
@@ -234,7 +236,7 @@ func (d *Database) until(ctx context.Context, what string, job func(context.Cont
 			return
 		}
 		d.cfg.Logger.Warn("database job failed, it is tried again", "job", what, "error", err, "in", pause)
-		rest(ctx, jitter(pause))
+		d.pause(ctx, jitter(pause))
 	}
 }
 
@@ -243,8 +245,20 @@ func (d *Database) until(ctx context.Context, what string, job func(context.Cont
 const lookEvery = 10 * time.Second
 
 func (d *Database) watch(ctx context.Context) {
+	gone := false
 	for ctx.Err() == nil {
-		rest(ctx, lookEvery)
+		if h := d.Health(); !h.Healthy && h.Class != "" {
+			rest(ctx, jitter(probeEvery))
+			if ctx.Err() == nil {
+				gone = d.probe(ctx, gone)
+			}
+			if gone {
+				continue
+			}
+		} else {
+			gone = false
+			d.restUntilFault(ctx, lookEvery)
+		}
 		if ctx.Err() != nil || d.cfg.Clock.Now().Sub(d.health.seen()) < lookEvery || d.daily.Load() == nil {
 			continue
 		}

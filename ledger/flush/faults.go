@@ -150,6 +150,10 @@ func (d *Database) saw(err error) error {
 	case now && !was:
 		d.cfg.Logger.Info("database is there", "database", d.Name())
 	case !now && (was || before != class):
+		select {
+		case d.fault <- struct{}{}:
+		default:
+		}
 		d.cfg.Logger.Warn("database takes no entries, the ledger keeps them", "database", d.Name(), "class", class, "since", since, "error", err)
 	}
 	return err

@@ -172,3 +172,37 @@ func TestFaultsAreToldApart(t *testing.T) {
 		})
 	}
 }
+
+func TestADatabaseThatComesBackIsNoticedWithinThreeSeconds(t *testing.T) {
+	s := pgtest.StartOwn(t)
+	d := open(t, s.NewDatabase(t))
+	sink := d.Sink("n1")
+	require.NoError(t, sink.Deliver(t.Context(), []*store.Entry{entry(1, 1)}))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = d.Run(ctx) }()
+	defer func() { stop(); <-ended }()
+	for name, fault := range map[string][2]func(){
+		"stopped": {s.Stop, func() { s.Start(t) }},
+		"hanging": {s.Pause, s.Resume},
+	} {
+		fault[0]()
+		back := sink.Back()
+		within, end := context.WithTimeout(t.Context(), time.Second)
+		require.Error(t, sink.Deliver(within, []*store.Entry{entry(1, 2)}), name)
+		end()
+		require.False(t, d.Health().Healthy, name)
+		select {
+		case <-back:
+			t.Fatalf("%s: it is said to be back", name)
+		case <-time.After(5 * time.Second): // in which it is found to be away
+		}
+		fault[1]()
+		select {
+		case <-back:
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%s: nobody has noticed that it is back", name)
+		}
+		require.True(t, d.Health().Healthy, name)
+	}
+}

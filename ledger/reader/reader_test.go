@@ -43,6 +43,29 @@ func TestSinkThatIsAwayForMinutesGetsAllInOrder(t *testing.T) {
 	})
 }
 
+// returning is a receiver that notices when it is there again.
+type returning struct {
+	*receiver
+	back chan struct{}
+}
+
+func (r returning) Back() <-chan struct{} { return r.back }
+
+func TestAPauseEndsWhenTheSinkIsBack(t *testing.T) {
+	virtual(t, func(t *testing.T, l *store.Ledger) {
+		// It comes back after 40 min, of which nobody would know for up to a minute.
+		s := returning{&receiver{fault: away(time.Now().Add(40 * time.Minute))}, make(chan struct{})}
+		r := reader.New(l, "r", s, reader.Config{Rand: func() float64 { return 1 }})
+		stop := start(t, r)
+		defer stop()
+		last := book(t, l, 25)
+		time.Sleep(40*time.Minute + time.Second)
+		require.Zero(t, r.Stats().Position&0xff)
+		close(s.back)
+		until(t, 2*time.Second, func() bool { return r.Stats().Position == last })
+	})
+}
+
 func TestReceiverThatSaysWhenIsNotAskedBefore(t *testing.T) {
 	virtual(t, func(t *testing.T, l *store.Ledger) {
 		var asked []time.Time

@@ -31,6 +31,13 @@ type Positioned interface {
 	Position(ctx context.Context) (seq uint64, err error)
 }
 
+// Returning is a sink that notices when what it writes to is there again. Back is
+// closed then; a pause after a fault ends with it.
+type Returning interface {
+	Sink
+	Back() <-chan struct{}
+}
+
 // Rejected is an error for entries of a batch that a sink will never take.
 type Rejected struct {
 	Entries map[uint64]error // by Seq, with the reason

@@ -34,7 +34,25 @@ func (r *Reader) pause(ctx context.Context, d time.Duration) {
 		return
 	}
 	defer r.awake()
-	<-ctx.Done()
+	var back <-chan struct{}
+	if s, ok := r.sink.(Returning); ok {
+		back = s.Back()
+	}
+	select {
+	case <-ctx.Done():
+	case <-back:
+		// Nodes whose sink went away together hear of it together.
+		wait(ctx, time.Duration(r.cfg.Rand()*float64(r.cfg.MinPause)))
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // sleeps lets Flush end the wait that begins now; it is false when there is no
