@@ -17,3 +17,20 @@ type Cost struct {
 	Version string   `json:"version,omitempty"` // of the price book, or "config"
 	Notes   []string `json:"notes,omitempty"`   // fallbacks taken, e.g. "cache read at input price"
 }
+
+// Add puts another answer's cost to this one's, where both are billed.
+func (c *Cost) Add(o *Cost) {
+	if !o.Priced {
+		return
+	}
+	c.Total = c.Total.Add(o.Total)
+	c.Input = c.Input.Add(o.Input)
+	c.CacheRead = c.CacheRead.Add(o.CacheRead)
+	c.CacheWrite = c.CacheWrite.Add(o.CacheWrite)
+	c.Output = c.Output.Add(o.Output)
+	c.Reasoning = c.Reasoning.Add(o.Reasoning)
+	c.Tools = c.Tools.Add(o.Tools)
+	if !c.Priced {
+		c.Priced, c.Version = true, o.Version
+	}
+}

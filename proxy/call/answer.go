@@ -35,6 +35,9 @@ func (c *call) wholeAnswer(p provider.Provider, x *upstream.Exchange) *provider.
 	}
 	c.answer = body
 	a, err := c.answerOf(p, x, body)
+	if err == nil && a.FinishReason == "content_filter" && c.discard(a) {
+		err = provider.NewError(provider.ContentPolicy, "The answer was cut off by the provider's content filter (finish_reason content_filter).")
+	}
 	if err == nil {
 		c.passHeaders(x)
 	}
@@ -49,10 +52,7 @@ func (c *call) wholeAnswer(p provider.Provider, x *upstream.Exchange) *provider.
 // deliver books an answer and puts it into the response. Answered means booked:
 // if the ledger cannot take the entry the answer is withheld.
 func (c *call) deliver(a *provider.Answer) {
-	usage := a.Usage
-	if !usage.Known {
-		usage = c.estimate(int64(len(a.Body)))
-	}
+	usage := c.usageOf(a)
 	c.unwatch()
 	if err := c.settle(outcome{status: store.Success, id: a.ID, model: a.Model, usage: usage, rawUsage: a.RawUsage, response: a.Body, answered: true}); err != nil {
 		c.unbooked = true
@@ -63,6 +63,14 @@ func (c *call) deliver(a *provider.Answer) {
 	c.ctx.Response.SetBody(a.Body) // copied: our memory serves the next call
 	c.keepSpace(a.Body)
 	c.headers(true)
+}
+
+// usageOf is what an answer is billed for.
+func (c *call) usageOf(a *provider.Answer) price.Usage {
+	if !a.Usage.Known {
+		return c.estimate(int64(len(a.Body)))
+	}
+	return a.Usage
 }
 
 // estimate counts what a provider did not: about four bytes a token.

@@ -65,6 +65,9 @@ func (c *call) attempt(cand route.Candidate, over []byte) *provider.Error {
 	c.served, c.asked, c.reset = cand, false, 0
 	c.sentAt = c.h.Clock.Now()
 	c.prepare(cand, over)
+	if fault := c.rehearsal(d); fault != nil {
+		return fault
+	}
 	if text, mocked := c.mockText(d); mocked {
 		return c.mocked(text)
 	}

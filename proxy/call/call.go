@@ -175,18 +175,23 @@ type thisCall struct {
 	growing     bool  // a stream without a maximum of its own: its reservation follows its output
 	outputCap   int64 // tokens that the reservation affords; 0: no cap of ours
 
-	attempts  int
-	use       route.Use     // the running attempt's place in the router's counts
-	waited    time.Duration // before the next attempt, so far
-	served    route.Candidate
-	pcall     provider.Call
-	exchange  *upstream.Exchange
-	sentAt    time.Time     // when the provider was asked
-	firstAt   time.Time     // its first byte
-	elsewhere time.Duration // spent waiting for providers, and between attempts
-	atWork    bool          // the provider was asked and has not refused: it may bill
-	asked     bool          // the attempt has reached for the provider
-	reset     time.Duration // after which a provider that limits us counts anew; 0 unknown
+	attempts int
+	use      route.Use     // the running attempt's place in the router's counts
+	waited   time.Duration // before the next attempt, so far
+	// noThoughts leaves out what models thought earlier: a provider has refused it.
+	noThoughts bool
+	// discarded is what answers have cost that were not passed on.
+	discarded       price.Cost
+	discardedTokens int64
+	served          route.Candidate
+	pcall           provider.Call
+	exchange        *upstream.Exchange
+	sentAt          time.Time     // when the provider was asked
+	firstAt         time.Time     // its first byte
+	elsewhere       time.Duration // spent waiting for providers, and between attempts
+	atWork          bool          // the provider was asked and has not refused: it may bill
+	asked           bool          // the attempt has reached for the provider
+	reset           time.Duration // after which a provider that limits us counts anew; 0 unknown
 
 	watch    *time.Timer
 	conn     Connection

@@ -71,4 +71,18 @@ func (c *call) rehearse() {
 	c.way.Raise(provider.NewError(class, "This is a mock exception for model="+c.req.model+", to trigger "+what+". Fallbacks="+c.fallbackList()))
 }
 
+// rehearsal is the failure of one attempt, where the request says so: a rate
+// limit at the first, so that the retries can be seen to work, or silence until
+// the time is up at each.
+func (c *call) rehearsal(d *state.Deployment) *provider.Error {
+	switch w := &c.req.wishes; {
+	case w.mockRateLimit && c.attempts == 1:
+		return provider.NewError(provider.RateLimit, "This is a mock exception for model="+c.req.model+", to trigger a rate limit error.")
+	case w.mockTimeout:
+		c.pause(c.patienceOf(d, c.req.timeout, c.req.streamTimeout))
+		return provider.NewError(provider.Timeout, "This is a mock timeout error")
+	}
+	return nil
+}
+
 var _ route.Caller = (*call)(nil)

@@ -34,6 +34,7 @@ func (c *call) prepare(cand route.Candidate, over []byte) {
 		PublicName: c.publicName(cand), WantUsage: c.req.wantUsage || c.snap.Routing.Config.General.AlwaysStreamUsage,
 		DropParams: c.req.dropParams || d.DropParams || c.snap.Routing.Config.LiteLLM.DropParams, MaxOutput: c.outputLimit(),
 		InputEstimate: c.req.inputEstimate(), Header: c.clientHeader, Now: c.sentAt, CallID: c.idText, Space: c.space[:0],
+		NoThoughts: c.noThoughts,
 	}
 }
 

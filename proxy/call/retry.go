@@ -1,6 +1,7 @@
 package call
 
 import (
+	"strings"
 	"time"
 
 	"tollgate/config/price"
@@ -27,6 +28,13 @@ func (c *call) try(step *route.Step) *provider.Error {
 	c.waited = 0
 	c.use = c.h.Router.Begin(c.snap.Routing, step.Deployment)
 	fault := c.conceal(c.attempt(step.Candidate, step.Fields))
+	if !c.noThoughts && c.thoughtsRefused(fault) {
+		// Signatures are bound to their maker: a call that comes from another
+		// provider is asked once more without what that one thought.
+		c.noThoughts = true
+		c.attempts--
+		fault = c.conceal(c.attempt(step.Candidate, step.Fields))
+	}
 	c.report(fault)
 	t := &c.tried[len(c.tried)-1]
 	t.Took = c.h.Clock.Now().Sub(t.Start)
@@ -42,6 +50,16 @@ func (c *call) try(step *route.Step) *provider.Error {
 		c.use.End(route.Took{Kind: kind})
 	}
 	return fault
+}
+
+// thoughtsRefused reports a provider that objects to the thoughts in the request,
+// not to what the client asks.
+func (c *call) thoughtsRefused(f *provider.Error) bool {
+	if f == nil || f.Class != provider.BadRequest || f.Upstream != 400 {
+		return false
+	}
+	text := strings.ToLower(f.Message)
+	return strings.Contains(text, "signature") || strings.Contains(text, "thinking") && strings.Contains(text, "block")
 }
 
 // leaveDeployment ends the attempt that has answered in the router's counts.

@@ -35,6 +35,7 @@ func (c *call) settle(o outcome) error {
 	if d != nil && o.status != store.Failure || o.usage.Known {
 		cost = price.Of(&o.usage, rowOf(c.served))
 	}
+	cost.Add(&c.discarded)
 	c.cost, c.endAt = cost, now
 	c.leaveDeployment(&o.usage, o.fault)
 	e := c.entryOf(o, cost, now)
@@ -50,7 +51,7 @@ func (c *call) settle(o outcome) error {
 	if c.h.Copied != nil {
 		c.h.Copied(seq)
 	}
-	c.endReservations(c.countedTokens(&o.usage), cost.Total)
+	c.endReservations(c.countedTokens(&o.usage)+c.discardedTokens, cost.Total)
 	if o.usage.OutTotal > 0 {
 		c.h.Admit.Learn(c.principal.KeyHash(), c.plan.Name, o.usage.OutTotal)
 	}

@@ -51,6 +51,8 @@ type Call struct {
 	Header func(name string) string
 	Now    time.Time
 	CallID string
+	// NoThoughts: leave out what models thought in earlier turns.
+	NoThoughts bool
 	// Space is memory for the one body that a translator builds, request or
 	// answer. The caller reuses it only when that body has been copied on.
 	Space []byte

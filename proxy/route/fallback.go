@@ -102,6 +102,31 @@ func (w *Walk) kindOf(f *provider.Error, l *level) kind {
 	return general
 }
 
+// Leads reports whether a failure of a class would lead to a fallback that is
+// meant for it, or for everything: one that the configuration names for the
+// group's other failures is none.
+func (w *Walk) Leads(class provider.Class) bool {
+	if w.q == nil || w.q.NoFallbacks || len(w.levels) == 0 || w.depth >= w.set.maxFallbacks {
+		return false
+	}
+	l := w.top()
+	k := w.kindOf(&provider.Error{Class: class}, l)
+	list, _ := listOf(w.s, w.q, k, l.name, l.picked)
+	if k == general && w.q.Fallbacks == nil {
+		list, _ = listOf(w.s, w.q, general, "*", "")
+	}
+	for i := range list.len() {
+		f := list.at(i)
+		if f.Fields == nil && w.visited(f.Name) || !mayReach(w.s, w.q, f.Name) {
+			continue
+		}
+		if _, known := w.s.Resolve(f.Name); known {
+			return true
+		}
+	}
+	return false
+}
+
 // onward goes to the next fallback after the level on top has failed with f, or
 // ends the walk.
 func (w *Walk) onward(f *provider.Error) {
@@ -149,7 +174,7 @@ func (w *Walk) enter(f Fallback, k kind) bool {
 		fields = w.top().fields // a fallback's own fallbacks get the request that failed there
 	}
 	w.levels = append(w.levels, level{name: f.Name, target: t, fields: fields, reason: k.reason(), id: w.s.ByID[f.Name] != nil})
-	w.turn(k.reason(), 0)
+	w.reason, w.wait = k.reason(), 0
 	return true
 }
 

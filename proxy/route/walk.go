@@ -23,7 +23,7 @@ type Walk struct {
 	pool     []option
 	names    []string // groups entered
 	failed   []string // ids of deployments that have failed the call
-	full     []string // ids of those without room, in this turn
+	full     []string // ids of those without room, since the group was last asked anew
 	depth    int
 	reason   string
 	wait     time.Duration
@@ -90,7 +90,8 @@ func (w *Walk) top() *level { return &w.levels[len(w.levels)-1] }
 
 func (w *Walk) visited(name string) bool { return slices.Contains(w.names, name) }
 
-// turn begins another choice.
+// turn begins another choice in the same group; what had no room may have some
+// by now.
 func (w *Walk) turn(reason string, wait time.Duration) {
 	w.reason, w.wait, w.full = reason, wait, w.full[:0]
 }

@@ -132,6 +132,9 @@ func (r *request) addAssistant(i int, m *message) error {
 	if err != nil {
 		return err
 	}
+	if r.call.NoThoughts {
+		thinking, blocks = nil, withoutThoughts(blocks)
+	}
 	if len(blocks) == 0 && m.refusal != nil && !isBlank(m.refusal) {
 		blocks = append(blocks, textBlock(m.refusal, nil))
 	}

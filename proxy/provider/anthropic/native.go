@@ -28,6 +28,9 @@ func nativeBody(c *provider.Call, fields *jsonscan.Object) ([]byte, []string, er
 			}
 		}
 	}
+	if c.NoThoughts {
+		edits = append(edits, forgetThoughts(fields)...)
+	}
 	var dropped []string
 	for _, name := range d.DropAlso {
 		if fields.Has(name) && name != "model" && name != "messages" {

@@ -1,6 +1,8 @@
 package anthropic
 
 import (
+	"slices"
+
 	"tollgate/proxy/jsonscan"
 )
 
@@ -192,4 +194,80 @@ func thinkingBlock(thought, signature []byte) []byte {
 func redactedBlock(data []byte) []byte {
 	b := jsonscan.AppendText([]byte{'{'}, "type", "redacted_thinking")
 	return append(jsonscan.AppendRaw(b, "data", data), '}')
+}
+
+// isThought reports a content block that holds what a model has thought.
+func isThought(block []byte) bool {
+	t := jsonscan.Text(block, "type")
+	return t == "thinking" || t == "redacted_thinking"
+}
+
+func withoutThoughts(blocks [][]byte) [][]byte {
+	return slices.DeleteFunc(slices.Clone(blocks), isThought)
+}
+
+// forgetThoughts takes the thoughts of earlier turns out of a Messages request.
+// Thinking itself must then be off: in a tool loop the API wants it to go on from
+// the thoughts that are gone.
+func forgetThoughts(fields *jsonscan.Object) []jsonscan.Edit {
+	raw, _ := fields.Get("messages")
+	out := []byte{'['}
+	changed := false
+	for it := jsonscan.Walk(raw); ; {
+		m, ok := it.Element()
+		if !ok {
+			break
+		}
+		kept, had := withoutThoughtsIn(m)
+		changed = changed || had
+		if kept == nil {
+			continue // it held nothing else
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(out, kept...)
+	}
+	if !changed {
+		return nil
+	}
+	edits := []jsonscan.Edit{{Key: "messages", Value: append(out, ']')}}
+	if thinking, ok := fields.Get("thinking"); ok && jsonscan.Text(thinking, "type") == "enabled" {
+		edits = append(edits, jsonscan.Edit{Key: "thinking"})
+	}
+	return edits
+}
+
+// withoutThoughtsIn is one message without its thoughts, nil when nothing is left.
+func withoutThoughtsIn(m []byte) (kept []byte, had bool) {
+	content := jsonscan.Member(m, "content")
+	if len(content) == 0 || content[0] != '[' {
+		return m, false
+	}
+	var blocks [][]byte
+	for it := jsonscan.Walk(content); ; {
+		b, ok := it.Element()
+		if !ok {
+			break
+		}
+		if isThought(b) {
+			had = true
+			continue
+		}
+		blocks = append(blocks, b)
+	}
+	switch {
+	case !had:
+		return m, false
+	case len(blocks) == 0:
+		return nil, true
+	}
+	list := []byte{'['}
+	for i, b := range blocks {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = append(list, b...)
+	}
+	return setMember(m, "content", append(list, ']')), true
 }
