@@ -53,6 +53,9 @@ type Config struct {
 	// Statement bounds one statement of a flush, default 30 s; Lock the wait for
 	// another's lock, default 10 s; Batch a whole transaction, default 60 s.
 	Statement, Lock, Batch time.Duration
+	// Project and Migrate bound a statement of the projection and of a migration
+	// on this side, default 2 min and 6 min.
+	Project, Migrate time.Duration
 	// Rows and Bytes bound one transaction, default 5,000 and 8 MiB.
 	Rows, Bytes int
 	// RetainRows bounds one step of a clean-up, default 1,000, and RetainPause
@@ -71,6 +74,8 @@ func (c Config) WithDefaults() Config {
 	def(&c.Statement, 30*time.Second)
 	def(&c.Lock, 10*time.Second)
 	def(&c.Batch, time.Minute)
+	def(&c.Project, projectWithin)
+	def(&c.Migrate, migrateWithin)
 	def(&c.Rows, 5000)
 	def(&c.Bytes, 8<<20)
 	def(&c.RetainRows, 1000)
@@ -128,6 +133,9 @@ func Open(cfg Config) (*Database, error) {
 	}{{&d.flush, 1}, {&d.projection, 1}, {&d.queries, 2}} {
 		c := parsed.Copy()
 		c.MaxConns, c.MinConns = p.most, 0
+		if p.pool == &d.projection {
+			c.ConnConfig.Tracer = bound{cfg.Project}
+		}
 		c.MaxConnIdleTime, c.MaxConnLifetime, c.MaxConnLifetimeJitter = 5*time.Minute, time.Hour, 10*time.Minute
 		if *p.pool, err = pgxpool.NewWithConfig(context.Background(), c); err != nil {
 			d.Close()
@@ -187,7 +195,9 @@ func (d *Database) Ready(ctx context.Context) error {
 	if d.daily.Load() != nil {
 		return nil
 	}
-	if err := schema.Migrate(ctx, d.conn, d.cfg.Logger); err != nil {
+	bounded := d.conn.Copy()
+	bounded.Tracer = bound{d.cfg.Migrate}
+	if err := schema.Migrate(ctx, bounded, d.cfg.Logger); err != nil {
 		return d.saw(err)
 	}
 	tables, err := d.findDaily(ctx)

@@ -206,3 +206,36 @@ func TestADatabaseThatComesBackIsNoticedWithinThreeSeconds(t *testing.T) {
 		require.True(t, d.Health().Healthy, name)
 	}
 }
+
+func TestAServerThatHangsHoldsUpNeitherAMigrationNorTheProjectionForEver(t *testing.T) {
+	s := pgtest.StartOwn(t)
+	url := s.NewDatabase(t)
+	bounds := func(c *flush.Config) { c.Project, c.Migrate = 300*time.Millisecond, 300*time.Millisecond }
+	for name, use := range map[string]func(*flush.Database) error{
+		"migration": func(d *flush.Database) error { return d.Ready(t.Context()) },
+		"statement of the projection": func(d *flush.Database) error {
+			_, err := d.Projection().Exec(t.Context(), "SELECT 1")
+			return err
+		},
+		"rows of the projection": func(d *flush.Database) error {
+			rows, err := d.Projection().Query(t.Context(), "SELECT pg_sleep(i * 0.02) FROM generate_series(1, 1000) i")
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+			}
+			return rows.Err()
+		},
+	} {
+		d := open(t, url, bounds)
+		if name != "rows of the projection" { // whose server is only slow
+			_ = d.Projection().Ping(t.Context()) // a connection that is there
+			s.Pause()
+		}
+		start := time.Now()
+		require.Error(t, use(d), name)
+		require.Less(t, time.Since(start), 20*time.Second, name)
+		s.Resume()
+	}
+}
