@@ -1,8 +1,6 @@
 package call
 
 import (
-	"strings"
-
 	"tollgate/config/state"
 	"tollgate/proxy/provider"
 	"tollgate/proxy/refusal"
@@ -16,7 +14,7 @@ func (c *call) makePlan() *refusal.Refusal {
 	}
 	r, cfg := &c.req, c.snap.Routing.Config
 	c.wants = route.Request{
-		Name: c.principal.Alias(r.model), Caller: c, Regions: c.principal.DataRegions(), Tokens: r.inputEstimate(), Stream: r.stream,
+		Name: c.principal.Alias(r.model), Caller: c, Regions: c.modelRegions(), Tokens: r.inputEstimate(), Stream: r.stream,
 		DropParams: r.dropParams || cfg.LiteLLM.DropParams, Schema: cfg.Router.PreCallChecks && c.body.Has("response_format"),
 		Retries: r.numRetries, Fallbacks: r.fallbacks, ContextFallbacks: r.contextFallbacks, ContentFallbacks: r.contentFallbacks,
 		NoFallbacks: r.noFallback,
@@ -30,10 +28,7 @@ func (c *call) makePlan() *refusal.Refusal {
 	case ok:
 		return nil
 	case c.plan.Outside > 0:
-		no := refusal.New(403, "permission_error", "model", "No deployment of model "+r.model+" stands in the regions that the caller's data may go to (data_regions: "+
-			strings.Join(c.wants.Regions, ", ")+"). A deployment that states no region counts as outside.").Lift()
-		no.Code = "region_not_allowed"
-		return no
+		return c.noDeploymentInside()
 	}
 	typ := "invalid_request_error"
 	if c.compatOld() {

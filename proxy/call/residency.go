@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"tollgate/config/residency"
-	"tollgate/config/state"
 	"tollgate/ledger/store"
 	"tollgate/proxy/refusal"
 )
@@ -28,17 +27,41 @@ func (c *call) stayInside() *refusal.Refusal {
 		". Send the call to a node in one of them.")
 }
 
+// modelRegions are the regions of the deployments that may serve the call: those
+// that its data may be in and, for an end user with allowed_model_region, those
+// of that name or beginning with it, as eu-west-1 does with eu.
+func (c *call) modelRegions() []string {
+	if c.req.endUser == "" {
+		return c.regions
+	}
+	e, ok := c.snap.EndUsers.Get(c.req.endUser)
+	if !ok || e.AllowedRegion == "" {
+		return c.regions
+	}
+	allowed := residency.Nowhere()
+	for _, d := range c.snap.Routing.ByID {
+		if d.Region == e.AllowedRegion || strings.HasPrefix(d.Region, e.AllowedRegion+"-") {
+			allowed = append(allowed, d.Region)
+		}
+	}
+	if len(allowed) > 1 {
+		allowed = allowed[1:]
+	}
+	return residency.Meet(c.regions, allowed)
+}
+
 // noDeploymentInside refuses a call that none of a model's deployments may
 // serve, and says where they are.
-func (c *call) noDeploymentInside(deployments []*state.Deployment) *refusal.Refusal {
+func (c *call) noDeploymentInside() *refusal.Refusal {
 	var there []string
 	unknown := false
-	for _, d := range deployments {
-		switch {
-		case d.Region == "":
+	target, _ := c.snap.Routing.Resolve(c.wants.Name)
+	for _, d := range target.Deployments() {
+		switch region := d.Deployment.Region; {
+		case region == "":
 			unknown = true
-		case !slices.Contains(there, d.Region):
-			there = append(there, d.Region)
+		case !slices.Contains(there, region):
+			there = append(there, region)
 		}
 	}
 	slices.Sort(there)
@@ -49,8 +72,14 @@ func (c *call) noDeploymentInside(deployments []*state.Deployment) *refusal.Refu
 	case unknown:
 		where += ", or have no region set"
 	}
-	return regionRefusal("No deployment of model " + c.req.model + " is in a region that the call's data may be in (" + strings.Join(c.regions, ", ") +
-		"): its deployments " + where + ".")
+	why := "none is in a region that the call's data may be in (" + strings.Join(c.regions, ", ") + ")"
+	if e, ok := c.snap.EndUsers.Get(c.req.endUser); ok && e.AllowedRegion != "" {
+		why = "none is in the allowed_model_region of end user " + e.ID + " (" + e.AllowedRegion + ")"
+		if len(c.regions) > 0 {
+			why += " and in a region that the call's data may be in (" + strings.Join(c.regions, ", ") + ")"
+		}
+	}
+	return regionRefusal("No deployment of model " + c.req.model + " may serve this call: " + why + "; its deployments " + where + ".")
 }
 
 func regionRefusal(message string) *refusal.Refusal {

@@ -70,3 +70,45 @@ func TestANodeInsideServesAndItsRowCarriesTheRule(t *testing.T) {
 	require.Equal(t, store.Success, e.Status)
 	require.NotEmpty(t, e.Metadata)
 }
+
+func TestACallWithoutADeploymentInsideIsToldWhereTheyAre(t *testing.T) {
+	in := func(regions map[string]string) option {
+		return func(_ *state.Builder, cfg *model.Config) {
+			for i := range cfg.Deployments {
+				if r := regions[cfg.Deployments[i].Group]; r != "" {
+					cfg.Deployments[i].Params["region_name"] = []byte(`"` + r + `"`)
+				}
+			}
+		}
+	}
+	endUser := func(region string) option {
+		return func(b *state.Builder, _ *model.Config) { b.Put(&model.EndUser{ID: "jane", AllowedRegion: region}) }
+	}
+	for _, tc := range []struct {
+		name    string
+		options []option
+		says    string // "": the call is served
+	}{
+		{"inside", []option{withRegions(nil, nil, []string{"here"}), in(map[string]string{"m": "here"})}, ""},
+		{"elsewhere", []option{withRegions(nil, nil, []string{"here"}), in(map[string]string{"m": "us"})}, "(here); its deployments are in us."},
+		{"nobody knows where", []option{withRegions(nil, nil, []string{"here"})}, "have no region set"},
+		{"an end user's region, exactly", []option{in(map[string]string{"m": "eu"}), endUser("eu")}, ""},
+		{"an end user's region, a part of it", []option{in(map[string]string{"m": "eu-west-1"}), endUser("eu")}, ""},
+		{"an end user elsewhere", []option{in(map[string]string{"m": "us-east-1"}), endUser("eu")}, "allowed_model_region of end user jane (eu); its deployments are in us-east-1."},
+		{"an end user and a rule", []option{withRegions(nil, nil, []string{"here", "us"}), in(map[string]string{"m": "us"}), endUser("eu")}, "(eu) and in a region that the call's data may be in (here, us)"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t, tc.options...)
+			w.serve(answers)
+			a := w.post(telling)
+			if tc.says == "" {
+				require.Equal(t, 200, a.status, a.body)
+				return
+			}
+			require.Equal(t, 403, a.status, a.body)
+			require.Contains(t, a.body, `"code":"region_not_allowed"`)
+			require.Contains(t, a.body, tc.says)
+			require.Zero(t, w.asked.Load())
+		})
+	}
+}
