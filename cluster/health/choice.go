@@ -103,6 +103,12 @@ func (v *View) Condition(r Ref) Condition {
 	return Well
 }
 
+// Hearsay tells whether nothing but the region's word closes a deployment.
+func (v *View) Hearsay(r Ref) bool {
+	j := v.judge(v.snap.Load(), &r, v.clock.Now(), false)
+	return j.closed && j.hint
+}
+
 // Filter appends to keep the indexes of those that may be called, in order. It
 // never closes a whole group: when all rest, the region's word is passed over,
 // and if that opens none, the one that rests for the shortest time is kept.

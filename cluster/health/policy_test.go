@@ -142,6 +142,8 @@ func TestDeploymentThatIsAloneIsAskedWhateverOthersSay(t *testing.T) {
 	w.nodes[2].told(others, health.Timeout, 0, 5)
 	w.spread()
 	require.True(t, w.nodes[0].restsUnder(others))
+	require.True(t, w.nodes[0].Hearsay(health.Ref{Deployment: "a", Policy: others}))
+	require.False(t, w.nodes[1].Hearsay(health.Ref{Deployment: "a", Policy: others}), "its own experience")
 	require.False(t, w.nodes[0].restsUnder(alone))
 
 	// What is said of its account is told to those that share it.

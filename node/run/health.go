@@ -76,6 +76,12 @@ func (h *upstreamHealth) Cooling(d *state.Deployment) (time.Time, string, bool) 
 	return h.view.Cooling(h.about(r, d).ref)
 }
 
+// Hearsay reports a deployment that only other nodes have found to fail.
+func (h *upstreamHealth) Hearsay(d *state.Deployment) bool {
+	r := h.state.State().Routing
+	return r != nil && h.view.Hearsay(h.about(r, d).ref)
+}
+
 // Report takes in how an attempt went.
 func (h *upstreamHealth) Report(d *state.Deployment, o route.Outcome) {
 	r := h.state.State().Routing
@@ -87,8 +93,11 @@ func (h *upstreamHealth) Report(d *state.Deployment, o route.Outcome) {
 	if r.Config.Router.DisableCooldowns {
 		p.Never = true
 	}
-	if n, stated := f.allowed[allowedKey(o.Class)]; stated {
-		p.Allowed = n
+	for _, key := range allowedKeys(o.Class) {
+		if n, stated := f.allowed[key]; stated {
+			p.Allowed = n
+			break
+		}
 	}
 	rests := h.view.Report(health.Observation{
 		Deployment: f.ref.Deployment, Credential: f.ref.Credential, Outcome: outcomes[o.Kind], Policy: p,
@@ -207,29 +216,27 @@ func siblings(r *state.Routing, d *state.Deployment) int {
 	return n
 }
 
-// allowedKey is what allowed_fails_policy calls failures of a class.
-func allowedKey(c provider.Class) string {
+// serverErrors is what allowed_fails_policy calls failures of the server, of all
+// kinds that it does not name otherwise.
+const serverErrors = "InternalServerErrorAllowedFails"
+
+// allowedKeys are what allowed_fails_policy calls failures of a class, the
+// strongest first.
+func allowedKeys(c provider.Class) []string {
 	switch c {
 	case provider.Timeout:
-		return "TimeoutErrorAllowedFails"
-	case provider.RateLimit:
-		return "RateLimitErrorAllowedFails"
-	case provider.Authentication:
-		return "AuthenticationErrorAllowedFails"
-	case provider.NotFound:
-		return "NotFoundErrorAllowedFails"
-	case provider.BadGateway:
-		return "BadGatewayErrorAllowedFails"
-	case provider.ServiceUnavailable:
-		return "ServiceUnavailableErrorAllowedFails"
-	case provider.InternalServer, provider.APIConnection, provider.APIError:
-		return "InternalServerErrorAllowedFails"
+		return []string{"TimeoutErrorAllowedFails"}
+	case provider.BadGateway, provider.ServiceUnavailable:
+		return []string{string(c) + "AllowedFails", serverErrors}
+	case provider.APIConnection, provider.APIError:
+		return []string{serverErrors}
 	}
-	return ""
+	return []string{string(c) + "AllowedFails"}
 }
 
 var (
 	_ route.Health    = (*upstreamHealth)(nil)
 	_ route.Load      = (*upstreamHealth)(nil)
 	_ route.Latencies = (*upstreamHealth)(nil)
+	_ route.Hearsay   = (*upstreamHealth)(nil)
 )

@@ -88,14 +88,16 @@ func healthOf(t *testing.T, r *state.Routing) *upstreamHealth {
 }
 
 func TestAllowedFailsAreThoseOfTheErrorsClass(t *testing.T) {
-	r := compiled(t, restingModels+"router_settings: {allowed_fails: 1, allowed_fails_policy: {TimeoutErrorAllowedFails: 3, AuthenticationErrorAllowedFails: 0}}\n")
+	r := compiled(t, restingModels+"router_settings: {allowed_fails: 1, allowed_fails_policy: {TimeoutErrorAllowedFails: 3, AuthenticationErrorAllowedFails: 0, InternalServerErrorAllowedFails: 2, RateLimitErrorAllowedFails: 4}}\n")
 	for name, tc := range map[string]struct {
 		outcome route.Outcome
 		after   int
 	}{
 		"a class with a number of its own": {route.Outcome{Kind: route.Timeout, Class: provider.Timeout}, 4},
 		"none allowed":                     {route.Outcome{Kind: route.Auth, Class: provider.Authentication}, 1},
-		"another class":                    {route.Outcome{Kind: route.ServerError, Class: provider.ServiceUnavailable}, 2},
+		"a kind of server error":           {route.Outcome{Kind: route.ServerError, Class: provider.ServiceUnavailable}, 3},
+		"a limit":                          {route.Outcome{Kind: route.RateLimited, Class: provider.RateLimit}, 5},
+		"another class":                    {route.Outcome{Kind: route.NotFound, Class: provider.NotFound}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, d := healthOf(t, r), r.ByID["single"]

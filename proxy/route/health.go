@@ -73,3 +73,27 @@ type Outcome struct {
 	// Tokens is how many the answer has; 0 unknown.
 	Tokens int64
 }
+
+// Hearsay is what Health may know besides: whether nothing but other nodes' word
+// closes a deployment.
+type Hearsay interface {
+	Hearsay(d *state.Deployment) bool
+}
+
+// openHearsay is for a group of which all cools: what only others have found to
+// fail is asked all the same. Their way there may be another, and a call refused
+// on their word would fail for certain.
+func (w *Walk) openHearsay() bool {
+	h, ok := w.r.cfg.Health.(Hearsay)
+	if !ok {
+		return false
+	}
+	open := false
+	for i := range w.pool {
+		if o := &w.pool[i]; o.out == outCooling && h.Hearsay(o.Deployment) {
+			o.out, o.until = in, time.Time{}
+			open = true
+		}
+	}
+	return open
+}

@@ -133,7 +133,7 @@ func (w *Walk) filterCooling(l *level) bool {
 		}
 		left = true
 	}
-	return left
+	return left || w.openHearsay()
 }
 
 // filterChecks are enable_pre_call_checks: what is known not to fit is not asked.
