@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -97,7 +98,7 @@ func NewRow(e *store.Entry, c UserColumn, ownsID bool) (Row, error) {
 		Spend: e.Cost.Total.USD(), TotalTokens: e.Usage.Total(), PromptTokens: e.Usage.Prompt(), CompletionTokens: e.Usage.OutTotal,
 		StartTime: e.Start, EndTime: e.End, CompletionStart: e.FirstToken,
 		Model: e.Model, ModelID: e.ModelID, ModelGroup: e.Group, Provider: e.Provider, APIBase: e.APIBase,
-		User: userOf(e, c), CacheHit: e.CacheHit, CacheKey: "Cache OFF", RequestTags: e.Tags, TeamID: e.Team,
+		User: userOf(e, c), CacheHit: e.CacheHit, CacheKey: cmp.Or(e.CacheKey, "Cache OFF"), RequestTags: e.Tags, TeamID: e.Team,
 		OrganizationID: e.Organization, EndUser: e.EndUser, RequesterIP: e.IP, SessionID: e.Session, Status: e.Status,
 		Messages: object(e.Messages), Response: object(e.Response), ProxyRequest: object(e.Request),
 		DataRegions: e.DataRegions,

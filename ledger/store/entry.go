@@ -90,6 +90,8 @@ type Entry struct {
 	Tried                               []Attempt // see Attempt for when there are any
 	Stream                              bool
 	CacheHit                            string
+	CacheKey                            string     // under which the answer is kept; "" where nothing has to do with a cache
+	Saved                               unit.Money // what a cache hit would have cost
 	ErrorClass, ErrorCode, ErrorMessage string
 	Overhead                            time.Duration // our own share of the duration
 	Note                                string        // "unpriced", "charged at maximum after a crash", …

@@ -54,6 +54,8 @@ const (
 	fBodiesUnlisted
 	fDataRegion
 	fTried
+	fCacheKey
+	fSaved
 )
 
 // appendEntry encodes everything but Seq (which is the key) and the bodies.
@@ -101,6 +103,8 @@ func appendEntry(b []byte, e *Entry) []byte {
 	b = putInt(b, fFallbacks, int64(e.Fallbacks))
 	b = putBool(b, fStream, e.Stream)
 	b = putString(b, fCacheHit, e.CacheHit)
+	b = putString(b, fCacheKey, e.CacheKey)
+	b = putInt(b, fSaved, int64(e.Saved))
 	b = putString(b, fErrorClass, e.ErrorClass)
 	b = putString(b, fErrorCode, e.ErrorCode)
 	b = putString(b, fErrorMessage, e.ErrorMessage)
@@ -243,6 +247,10 @@ func decodeEntry(seq uint64, data []byte) (*Entry, error) {
 			e.Stream = v != 0
 		case fCacheHit:
 			e.CacheHit = s
+		case fCacheKey:
+			e.CacheKey = s
+		case fSaved:
+			e.Saved = unit.Money(unzig(v))
 		case fErrorClass:
 			e.ErrorClass = s
 		case fErrorCode:

@@ -43,9 +43,7 @@ func ControlsOf(optIn bool, ofKey, ofCall, caching []byte) Controls {
 			case "s-maxage", "s-max-age":
 				setSeconds(&c.MaxAge, v)
 			case "namespace":
-				if s, ok := jsonscan.String(v); ok && len(s) <= maxNamespace {
-					c.Namespace = s
-				}
+				c.Namespace = Namespace(v)
 			}
 		}
 	}
@@ -54,6 +52,21 @@ func ControlsOf(optIn bool, ofKey, ofCall, caching []byte) Controls {
 	}
 	c.Read, c.Write = use && !noRead, use && !noWrite
 	return c
+}
+
+// Namespace is a raw string that may stand before a key, "" for any other: a key
+// is shown in a header.
+func Namespace(raw []byte) string {
+	s, ok := jsonscan.String(raw)
+	if !ok || len(s) > maxNamespace {
+		return ""
+	}
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' {
+			return ""
+		}
+	}
+	return s
 }
 
 func setBool(to *bool, raw []byte) {

@@ -45,6 +45,9 @@ func (c *call) wholeAnswer(p provider.Provider, x *upstream.Exchange) *provider.
 	if err != nil {
 		return asProviderError(err)
 	}
+	if f := c.joinVectors(a); f != nil {
+		return f
+	}
 	c.deliver(a)
 	return nil
 }
@@ -58,6 +61,7 @@ func (c *call) deliver(a *provider.Answer) {
 		c.unbooked = true
 		return
 	}
+	c.keepAnswer(a)
 	c.ctx.SetStatusCode(200)
 	c.ctx.Response.Header.SetContentType("application/json")
 	c.ctx.Response.SetBody(a.Body) // copied: our memory serves the next call

@@ -160,6 +160,9 @@ func (c *call) mocked(text string) *provider.Error {
 	if err != nil {
 		return asProviderError(err)
 	}
+	if f := c.joinVectors(a); f != nil {
+		return f
+	}
 	c.deliver(a)
 	return nil
 }

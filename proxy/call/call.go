@@ -20,6 +20,7 @@ import (
 	"tollgate/ledger/store"
 	"tollgate/limiter/admit"
 	"tollgate/proxy/auth"
+	"tollgate/proxy/cache"
 	"tollgate/proxy/jsonscan"
 	"tollgate/proxy/provider"
 	"tollgate/proxy/route"
@@ -45,6 +46,7 @@ type Deps struct {
 	// Router chooses among deployments; nil: one of the handler's own.
 	Router  *route.Router
 	Metrics *Metrics
+	Cache   *cache.Cache // nil: no answers are kept
 	Clock   unit.Clock
 	Logger  *slog.Logger
 	// Copied returns when another node has a booked call too, where that is asked
@@ -203,6 +205,7 @@ type thisCall struct {
 	endAt    time.Time
 	stream   *streamBody
 	claimed  *claimed // nil for a call without an Idempotency-Key
+	cached   *cached  // nil for a call that has nothing to do with kept answers
 }
 
 var (

@@ -69,6 +69,7 @@ type family struct {
 	tallies   func(*series) tallies
 	fallbacks func(*series) fallbacks
 	latencies func(*series) *latencies
+	sparse    bool // shown only where there is something to count
 }
 
 // families are LiteLLM's metrics of calls. Names ending in _total carry the
@@ -100,6 +101,9 @@ func families() []*family {
 	add("litellm_total_tokens_metric_total", "Input and output tokens.", number(func(s *series) float64 { return float64(s.tokens) }), spender...)
 	add("litellm_input_tokens_metric_total", "Input tokens.", number(func(s *series) float64 { return float64(s.in) }), spender...)
 	add("litellm_output_tokens_metric_total", "Output tokens.", number(func(s *series) float64 { return float64(s.out) }), spender...)
+	add("litellm_cache_hits_metric_total", "Calls answered with a kept answer.", family{number: func(s *series) float64 { return float64(s.cacheHits) }, sparse: true}, spender...)
+	add("litellm_cache_misses_metric_total", "Calls for which no answer was kept.", family{number: func(s *series) float64 { return float64(s.cacheMisses) }, sparse: true}, spender...)
+	add("litellm_cached_tokens_metric_total", "Tokens of kept answers.", family{number: func(s *series) float64 { return float64(s.cachedTokens) }, sparse: true}, spender...)
 	add("litellm_deployment_total_requests_total", "Calls to a deployment.", number(func(s *series) float64 { return float64(s.deployRequests) }), deployment...)
 	add("litellm_deployment_success_responses_total", "Answers of a deployment.", number(func(s *series) float64 { return float64(s.deploySuccess) }), deployment...)
 	add("litellm_deployment_failure_responses_total", "Failures of a deployment.", ended(func(s *series) tallies { return s.deployFailed }),
@@ -152,6 +156,7 @@ func (s *series) samples(families []*family, out []*sample) []*sample {
 				out = append(out, &sample{family: f, series: s, status: strconv.Itoa(t.status), class: t.class, fallback: t.to, value: float64(t.n)})
 			}
 		case !s.served:
+		case f.number != nil && f.sparse && f.number(s) == 0:
 		case f.number != nil:
 			out = append(out, &sample{family: f, series: s, value: f.number(s)})
 		default:

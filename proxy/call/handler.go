@@ -111,6 +111,9 @@ func (c *call) walk(in Incoming) *refusal.Refusal {
 	if ref := c.admitCall(); ref != nil {
 		return ref
 	}
+	if c.fromCache() {
+		return nil
+	}
 	return c.run()
 }
 

@@ -52,6 +52,9 @@ func (c *call) headers(whole bool) {
 		c.setText(headerRegion, d.Region)
 	}
 	c.setText(headerVersion, c.h.Version)
+	if c.cached != nil {
+		c.setText(headerCacheKey, c.cached.key)
+	}
 	if whole && c.cost.Priced {
 		c.setUSD(headerCost, c.cost.Total)
 	}

@@ -61,7 +61,7 @@ func (m *Metrics) observe(c *call, o *outcome) {
 		s.failed.add(tally{status: f.Status, class: string(f.Class), route: c.routeName()})
 		return
 	}
-	if c.served.Deployment != nil {
+	if c.served.Deployment != nil && !c.isHit() { // a hit asks nobody
 		s.deployRequests++
 		s.deploySuccess++
 	}
@@ -69,6 +69,12 @@ func (m *Metrics) observe(c *call, o *outcome) {
 	s.tokens += o.usage.Total()
 	s.in += o.usage.Prompt()
 	s.out += o.usage.OutTotal
+	if c.cached != nil && c.cached.hit != nil {
+		s.cacheHits++
+		s.cachedTokens += o.usage.Total()
+	} else if c.cached != nil && c.cached.Read {
+		s.cacheMisses++
+	}
 	total := c.endAt.Sub(c.start)
 	s.total.observe(total)
 	if !c.cost.Priced {

@@ -23,6 +23,9 @@ func (c *call) prepare(cand route.Candidate, over []byte) {
 			}
 		}
 		edits = c.overwrite(edits, over)
+		if c.cached != nil && c.cached.rest != nil {
+			edits = append(edits, jsonscan.Edit{Key: "input", Value: c.cached.rest})
+		}
 		c.merged = c.body.Rewrite(c.merged[:0], edits, func(key []byte) bool { return isGatewayField(c.op, key) })
 		body = c.merged
 		if err := c.fields.ParseTop(body); err == nil { // it was valid JSON and still is
@@ -55,7 +58,7 @@ func (c *call) statesOutput(name string) bool {
 }
 
 func (c *call) mustRewrite(d *state.Deployment) bool {
-	if len(d.Defaults) > 0 {
+	if len(d.Defaults) > 0 || c.cached != nil && c.cached.rest != nil {
 		return true
 	}
 	for _, f := range c.body.Fields() {

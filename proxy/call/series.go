@@ -51,6 +51,8 @@ type series struct {
 	spend                         unit.Money
 	tokens, in, out               int64
 	deployRequests, deploySuccess int64
+	cacheHits, cacheMisses        int64
+	cachedTokens                  int64
 	deployFailed                  tallies
 	fallbacks                     fallbacks
 	total, api, ttft, overhead    latencies

@@ -32,7 +32,10 @@ func (c *call) settle(o outcome) error {
 	now := c.h.Clock.Now()
 	d := c.served.Deployment
 	var cost price.Cost
-	if d != nil && o.status != store.Failure || o.usage.Known {
+	switch {
+	case c.isHit():
+		cost.Priced = true // nobody has been asked, so nothing is owed
+	case d != nil && o.status != store.Failure || o.usage.Known:
 		cost = price.Of(&o.usage, rowOf(c.served))
 	}
 	cost.Add(&c.discarded)
@@ -44,7 +47,11 @@ func (c *call) settle(o outcome) error {
 	if err != nil {
 		// The intent stays: the next start charges its maximum, so the budgets
 		// count that from now on. What else was held is free.
-		c.endReservations(o.usage.Total(), c.max)
+		owed := c.max
+		if c.isHit() {
+			owed = 0 // it has no intent
+		}
+		c.endReservations(o.usage.Total(), owed)
 		c.h.Logger.Error("settlement not recorded", "call_id", c.idText, "error", err)
 		return err
 	}
@@ -52,7 +59,7 @@ func (c *call) settle(o outcome) error {
 		c.h.Copied(seq)
 	}
 	c.endReservations(c.countedTokens(&o.usage)+c.discardedTokens, cost.Total)
-	if o.usage.OutTotal > 0 {
+	if o.usage.OutTotal > 0 && !c.isHit() {
 		c.h.Admit.Learn(c.principal.KeyHash(), c.plan.Name, o.usage.OutTotal)
 	}
 	c.h.Metrics.observe(c, &o)
@@ -126,6 +133,12 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 	}
 	if !cost.Priced && o.status != store.Failure && c.served.Deployment != nil {
 		e.Note = "unpriced"
+	}
+	if k := c.cached; k != nil {
+		e.CacheHit, e.CacheKey = "False", k.key
+		if k.hit != nil {
+			e.CacheHit, e.Saved = "True", k.hit.Cost
+		}
 	}
 	c.keepBodies(e, o)
 	c.rule(e)

@@ -47,6 +47,9 @@ func (b *streamBody) Emit(frame []byte) {
 	if b.keep && len(b.kept)+len(frame) <= keepBytes {
 		b.kept = append(b.kept, frame...)
 	}
+	if b.c.cached != nil {
+		b.c.cached.record(frame)
+	}
 	if b.c.claimed != nil {
 		b.c.claimed.record(frame)
 	}
@@ -280,7 +283,11 @@ func (b *streamBody) book() {
 	case b.fault != nil:
 		o.status = store.Failure
 	}
-	if err := c.settle(o); err != nil {
+	err := c.settle(o)
+	if err == nil && o.status == store.Success {
+		c.keepStream(info, &o.usage)
+	}
+	if err != nil {
 		b.pending = c.appendStreamError(b.pending[:0], provider.NewError(provider.ServiceUnavailable, errWithheld.Error()))
 		b.off = 0
 	}

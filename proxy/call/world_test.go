@@ -31,6 +31,7 @@ import (
 	"tollgate/limiter/budget"
 	"tollgate/limiter/rate"
 	"tollgate/proxy/auth"
+	"tollgate/proxy/cache"
 	"tollgate/proxy/call"
 	"tollgate/proxy/provider/registry"
 	"tollgate/proxy/refusal"
@@ -74,6 +75,8 @@ type world struct {
 	account *budget.Account
 	rates   *rate.Limiter
 	calls   *call.Handler
+	cache   *cache.Cache
+	metrics *prometheus.Registry
 	state   *state.Store
 	addr    string
 	server  *server.Server
@@ -152,8 +155,11 @@ func openWorld(t *testing.T, w *world, options ...option) *world {
 	require.NoError(t, w.account.Start(t.Context(), budget.Recovery{}))
 	w.rates = rate.New(rate.Config{})
 	reg := prometheus.NewRegistry()
+	w.metrics = reg
 	client := upstream.New(upstream.Config{Dial: w.dial})
-	w.calls = call.New(call.Deps{State: w.state, Admit: admit.New(w.rates, w.account), Ledger: w.ledger, Upstream: client,
+	w.cache = cache.New(cache.Config{Region: "here", Registerer: reg})
+	require.NoError(t, w.cache.Use(loaded.Config.Cache))
+	w.calls = call.New(call.Deps{State: w.state, Cache: w.cache, Admit: admit.New(w.rates, w.account), Ledger: w.ledger, Upstream: client,
 		Providers: registry.New(nil).Find, Metrics: call.NewMetrics(reg, func() int64 { return w.calls.InFlight() }),
 		Clock: unit.SystemClock{}, Logger: slog.New(slog.DiscardHandler), Region: "here", Health: w.health, Version: "test"})
 	w.server = server.New(server.Deps{State: w.state, MasterHash: func() string { return auth.Hash([]byte(master)) }, Calls: w.calls,
@@ -164,6 +170,7 @@ func openWorld(t *testing.T, w *world, options ...option) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = w.account.Run(ctx) })
+	running.Go(func() { _ = w.cache.Run(ctx) })
 	serving, halt := context.WithCancel(ctx)
 	var served sync.WaitGroup
 	served.Go(func() {

@@ -201,6 +201,11 @@ func Of(e *store.Entry, o Options) (*Record, error) {
 		hit := strings.EqualFold(e.CacheHit, "true")
 		r.CacheHit = &hit
 	}
+	if e.CacheKey != "" {
+		key := e.CacheKey
+		r.CacheKey, r.HiddenParams.CacheKey = &key, &key
+	}
+	r.SavedCacheCost = e.Saved.USD()
 	if o.HideCaller {
 		r.EndUser, r.RequesterIP = nil, nil
 	}
