@@ -70,6 +70,9 @@ type Outcome struct {
 	// FirstToken is from the request's leaving to the first bytes of the answer;
 	// 0 when none came.
 	FirstToken time.Duration
+	// Late is a stream's failure after it had been told of as OK: that does not
+	// count any more.
+	Late bool
 	// Tokens is how many the answer has; 0 unknown.
 	Tokens int64
 }

@@ -73,7 +73,9 @@ type Step struct {
 // Begin starts the walk of a request over its plan. All must stay as they are
 // until the walk ends.
 func (w *Walk) Begin(r *Router, s *state.Routing, p *Plan, q *Request) {
-	w.Reset()
+	if w.r != nil {
+		w.Reset()
+	}
 	w.r, w.s, w.q, w.plan, w.set = r, s, q, p, r.settingsOf(s)
 	w.levels = append(w.levels, level{name: q.Name, target: p.own, id: s.ByID[q.Name] != nil})
 	w.names = append(w.names, q.Name)
