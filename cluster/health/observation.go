@@ -58,6 +58,7 @@ type Observation struct {
 	Deployment string
 	Credential string // CredentialName of what was sent; "" when there was none
 	Outcome    Outcome
+	Late       bool // the call was told of as OK before: that does not count any more
 	Policy     Policy
 	ResetIn    time.Duration // what the provider said of when to come back, 0 if nothing
 	Latency    time.Duration // of the whole call

@@ -212,3 +212,14 @@ func TestConditionIsTheLastCallOrTheRest(t *testing.T) {
 	n.told(health.Policy{}, health.OK, 0, 1)
 	require.Equal(t, health.Well, n.Condition(r))
 }
+
+// Streams are told of when they begin: one that breaks later has not gone well.
+func TestStreamsThatBreakAreFailuresAlone(t *testing.T) {
+	n := newWorld(t, "eu").nodes[0]
+	for i := range 5 {
+		require.False(t, n.restsUnder(health.Policy{}), "after %d", i)
+		n.told(health.Policy{}, health.OK, 0, 1)
+		n.Report(health.Observation{Deployment: "a", Outcome: health.Connect, Late: true})
+	}
+	require.True(t, n.restsUnder(health.Policy{}))
+}

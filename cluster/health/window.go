@@ -69,6 +69,9 @@ func (l *local) add(o *Observation, at time.Time, memory time.Duration) tally {
 		l.minute, l.tally.good, l.tally.failed = minute, 0, 0
 	}
 	if l.failed = o.Outcome != OK; l.failed {
+		if o.Late && l.tally.good > 0 {
+			l.tally.good--
+		}
 		l.tally.failed++
 		if at.After(l.run) {
 			l.tally.run = 0

@@ -101,7 +101,7 @@ func (h *upstreamHealth) Report(d *state.Deployment, o route.Outcome) {
 	}
 	rests := h.view.Report(health.Observation{
 		Deployment: f.ref.Deployment, Credential: f.ref.Credential, Outcome: outcomes[o.Kind], Policy: p,
-		ResetIn: o.Reset, Latency: o.Latency, FirstToken: o.FirstToken, Tokens: o.Tokens,
+		ResetIn: o.Reset, Latency: o.Latency, FirstToken: o.FirstToken, Tokens: o.Tokens, Late: o.Late,
 	})
 	if rests {
 		h.log.Warn("deployment rests", "model_id", d.ID, "model", d.Group, "reason", o.Kind.String(), "status", o.Status)

@@ -10,7 +10,10 @@ import (
 // report tells how an attempt went to whoever keeps the deployments' health. A
 // client that left says nothing of the provider, and neither does an attempt
 // that never got to it.
-func (c *call) report(f *provider.Error) {
+func (c *call) report(f *provider.Error) { c.tell(f, false) }
+
+// tell is report; late says that the attempt has been told of as begun well.
+func (c *call) tell(f *provider.Error, late bool) {
 	if c.h.Health == nil || !c.asked || c.canceled.Load() {
 		return
 	}
@@ -21,7 +24,7 @@ func (c *call) report(f *provider.Error) {
 	if !tells || kind == route.Timeout && c.impatient() {
 		return
 	}
-	o := route.Outcome{Kind: kind, Reset: c.reset}
+	o := route.Outcome{Kind: kind, Reset: c.reset, Late: late}
 	switch {
 	case f != nil:
 		if kind != route.OK {
@@ -32,6 +35,7 @@ func (c *call) report(f *provider.Error) {
 		o.FirstToken = c.firstAt.Sub(c.sentAt)
 	default:
 		o.FirstToken, o.Latency = c.firstAt.Sub(c.sentAt), c.endAt.Sub(c.sentAt)
+		o.Tokens = c.entry.Usage.OutTotal
 	}
 	c.h.Health.Report(c.served.Deployment, o)
 }
@@ -47,7 +51,7 @@ func (c *call) impatient() bool {
 // reportLate tells of a failure in a stream that had begun well.
 func (c *call) reportLate(f *provider.Error) {
 	if c.stream != nil { // else the attempt is still running, and told of when it ends
-		c.report(f)
+		c.tell(f, true)
 	}
 }
 

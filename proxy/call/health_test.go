@@ -108,6 +108,9 @@ func TestEveryAttemptTellsHowItWent(t *testing.T) {
 			if strings.HasPrefix(name, "a") {
 				require.Positive(t, told[0].FirstToken)
 			}
+			if name == "an answer" {
+				require.Positive(t, told[0].Tokens)
+			}
 			if name == "an answer" || tc.kind != route.OK {
 				require.Positive(t, told[0].Latency)
 			}
@@ -131,6 +134,8 @@ func TestStreamThatBreaksTellsBoth(t *testing.T) {
 	require.Len(t, told, 2)
 	require.Equal(t, route.OK, told[0].Kind)
 	require.Equal(t, route.Connect, told[1].Kind)
+	require.False(t, told[0].Late)
+	require.True(t, told[1].Late, "it is the same attempt")
 }
 
 func TestClientThatLeavesTellsNothingOfTheProvider(t *testing.T) {
