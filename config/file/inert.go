@@ -18,7 +18,7 @@ var (
 			enable_json_schema_validation custom_prometheus_metadata_labels custom_prometheus_tags prometheus_metrics_config
 			enable_end_user_cost_tracking_prometheus_only disable_end_user_cost_tracking`),
 		"router_settings": words(`default_priority`),
-		"general_settings": words(`background_health_checks use_shared_health_check pass_through_endpoints key_management_system
+		"general_settings": words(`pass_through_endpoints key_management_system
 			completion_model embedding_model image_generation_model moderation_model user_header_mappings
 			infer_model_from_keys spend_report_frequency`),
 	}
