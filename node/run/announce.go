@@ -72,7 +72,7 @@ func (n *node) Ready() error {
 func (n *node) Facts() map[string]any {
 	s := n.cluster.Status()
 	f := map[string]any{
-		"db": n.databaseFact(), "cache": nil, "litellm_version": n.o.Version, "success_callbacks": []string{},
+		"db": n.databaseFact(), "cache": n.cacheFact(), "litellm_version": n.o.Version, "success_callbacks": []string{},
 		"node": n.o.Name, "node_id": s.NodeID, "region": n.o.Region, "state_index": s.Applied, "raft_state": s.State,
 		"in_flight_requests": n.calls.InFlight(), "cluster_id": s.ClusterID, "leader_id": s.LeaderID,
 		"state_age_ms": n.cluster.Staleness().Milliseconds(), "draining": n.server.Draining(),

@@ -33,7 +33,7 @@ func (n *node) openFront() error {
 	calls = call.New(call.Deps{
 		State: n.store, Admit: admit.New(n.rates, n.account), Ledger: n.ledger, Upstream: n.upstream,
 		Providers: providers.Find, Metrics: call.NewMetrics(n.metrics, func() int64 { return calls.InFlight() }),
-		Clock: n.clock, Logger: n.log, Region: n.o.Region, Version: n.o.Version, Health: n.health, Router: router,
+		Clock: n.clock, Logger: n.log, Region: n.o.Region, Version: n.o.Version, Health: n.health, Router: router, Cache: n.cache,
 		Copied: func(seq uint64) { n.copies.sender.Wait(context.Background(), seq) }, Answers: n.answers,
 	})
 	n.calls = calls
@@ -46,7 +46,7 @@ func (n *node) openFront() error {
 		SealAnswer: func(entity, plain string) (string, error) { return n.box.Seal(entity, "answer", plain) },
 		OpenAnswer: func(entity, sealed string) (string, error) { return n.box.Open(entity, "answer", sealed) },
 		Verify:     func(ctx context.Context) (*verify.Report, error) { return verify.All(ctx, n.verify, nil) },
-		Spend:      n.openSpend(n.openQuery()), Limits: rateLooker{n.rates}, Audit: audits, Checks: n.checks,
+		Spend:      n.openSpend(n.openQuery()), Limits: rateLooker{n.rates}, Audit: audits, Cache: n.cache, Checks: n.checks,
 		SealDeployment: n.sealDeployment, IsSecret: file.IsSecretParam,
 		MasterKeyHash: n.masterHash, Regions: n.regions, Clock: n.clock, Logger: n.log, Rand: rand.Reader,
 	})

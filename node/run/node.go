@@ -30,6 +30,7 @@ import (
 	"tollgate/ledger/verify"
 	"tollgate/limiter/budget"
 	"tollgate/limiter/rate"
+	"tollgate/proxy/cache"
 	"tollgate/proxy/call"
 	"tollgate/proxy/server"
 	"tollgate/proxy/upstream"
@@ -69,6 +70,7 @@ type node struct {
 	peers          *limitPeers
 	limits         atomic.Pointer[rate.Limiter] // rates, for other nodes' calls
 	calls          *call.Handler
+	cache          *cache.Cache
 	server         *server.Server
 	upstream       *upstream.Client
 	metrics        *prometheus.Registry
@@ -272,6 +274,7 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 		return err
 	}
 	n.openImports(background, group)
+	n.openCache(background, group)
 	if err := n.openFront(); err != nil {
 		return err
 	}

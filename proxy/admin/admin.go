@@ -48,6 +48,7 @@ type Deps struct {
 	Spend      Spend
 	Limits     Limits // nil: what limits have left is not shown
 	Audit      Audit  // nil: the audit log is empty
+	Cache      Cache  // nil: no answers are kept
 	Checks     Checks // nil: nothing is kept of models' health checks
 	// SealDeployment resolves environment references in a deployment's
 	// parameters and seals the secrets among them, in place. Nil refuses

@@ -131,6 +131,11 @@ func (a *Admin) table() map[string]map[string]handler {
 	get(auditLog, "/audit")
 	get(auditRow, "/audit/{}")
 
+	get(cachePing, "/cache/ping")
+	post(cacheDelete, "/cache/delete")
+	post(cacheFlush, "/cache/flushall")
+	get(cacheRedisInfo, "/cache/redis/info")
+
 	post(tokenCounter, "/utils/token_counter")
 	return t
 }
