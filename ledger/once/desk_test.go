@@ -2,6 +2,7 @@ package once_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -195,4 +196,37 @@ func TestAKeyIsFreeAfterADay(t *testing.T) {
 	require.Equal(t, "answer", string(a.take(t.Context(), "key", "body").answer))
 	c.now = c.now.Add(time.Second)
 	requireMine(t, a.take(t.Context(), "key", "other"))
+}
+
+func TestKeysThatComeTogetherShareProposals(t *testing.T) {
+	c := newCluster(t)
+	c.slow = make(chan struct{})
+	a := c.start("a")
+	const keys = 500
+	var all sync.WaitGroup
+	for i := range keys {
+		all.Go(func() {
+			if got := a.take(t.Context(), fmt.Sprint("key", i), "body"); got.err != nil || got.answer != nil {
+				t.Errorf("%q, %v", got.answer, got.err)
+			}
+		})
+	}
+	defer close(c.slow) // whatever fails, nobody hangs
+	require.Eventually(t, func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.ops+once.Waiting(a.Desk) == keys
+	}, 10*time.Second, time.Millisecond)
+	ended := make(chan struct{})
+	go func() { all.Wait(); close(ended) }()
+	for over := false; !over; {
+		select {
+		case c.slow <- struct{}{}:
+		case <-ended:
+			over = true
+		}
+	}
+	require.Equal(t, keys, c.claims.Len())
+	require.LessOrEqual(t, c.sent, keys/4)
+	t.Logf("%d keys took %d proposals", keys, c.sent)
 }

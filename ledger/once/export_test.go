@@ -14,3 +14,10 @@ func ReadBecame(p []byte) (state byte, answer []byte, err error) {
 	return byte(b.state), b.answer, err
 }
 func AppendBecame(s byte, answer []byte) []byte { return appendBecame(nil, became{state(s), answer}) }
+
+// Waiting is how many operations wait for the next proposal.
+func Waiting(d *Desk) int {
+	d.queue.mu.Lock()
+	defer d.queue.mu.Unlock()
+	return len(d.queue.next)
+}

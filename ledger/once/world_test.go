@@ -25,8 +25,11 @@ type cluster struct {
 	mu     sync.Mutex // guards what follows
 	now    time.Time
 	index  uint64
-	away   error // what proposals fail with
-	after  bool  // they are applied nevertheless
+	away   error         // what proposals fail with
+	slow   chan struct{} // each proposal takes one; nil: none waits
+	sent   int           // proposals that came, and their operations
+	ops    int
+	after  bool // they are applied nevertheless
 	nodes  map[string]*node
 	copies map[once.CallID]kept
 }
@@ -51,6 +54,17 @@ func newCluster(t *testing.T) *cluster {
 }
 
 func (c *cluster) propose(_ context.Context, payload []byte) (*once.Answer, error) {
+	cmd, err := once.DecodeCommand(payload)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.sent++
+	c.ops += len(cmd.Ops)
+	c.mu.Unlock()
+	if c.slow != nil {
+		<-c.slow
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.away != nil && !c.after {
