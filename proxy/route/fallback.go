@@ -131,8 +131,9 @@ func (w *Walk) Leads(class provider.Class) bool {
 // ends the walk.
 func (w *Walk) onward(f *provider.Error) {
 	l := w.top()
-	// What a provider rejects as it stands is rejected elsewhere too.
-	w.rejected = w.rejected || final(f.Class) && l.fields == nil
+	// What a provider rejects as it stands is rejected elsewhere too; a model that
+	// is nowhere was rejected by none.
+	w.rejected = w.rejected || final(f.Class) && l.asked && l.fields == nil
 	if !l.spent {
 		l.spent = true
 		if !w.q.NoFallbacks && w.depth < w.set.maxFallbacks {

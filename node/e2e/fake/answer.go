@@ -21,6 +21,8 @@ type dialect interface {
 	frames(c *call, id string) (all []string, end int)
 	// fault is an error body.
 	fault(status int, message string) string
+	// refusal is the API's own way to refuse a prompt that is too long or too rude.
+	refusal(why string) string
 	// faultFrame is the same as an event of a running stream.
 	faultFrame(message string) string
 }
@@ -60,6 +62,8 @@ func (a *answer) run() {
 		a.body(200, "application/json", "\x00\xff{]not json\x1b")
 	case o.has("empty"):
 		a.body(200, "application/json", "")
+	case o.has("too"):
+		a.body(400, "application/json", a.dialect.refusal(o["too"]))
 	case status >= 300:
 		a.failure(status)
 	case a.call.stream && !o.has("json"):

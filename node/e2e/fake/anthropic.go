@@ -65,6 +65,13 @@ func (messages) frames(c *call, id string) ([]string, int) {
 	return out, 2
 }
 
+func (messages) refusal(why string) string {
+	if why == "long" {
+		return `{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 208310 tokens > 200000 maximum"}}`
+	}
+	return `{"type":"error","error":{"type":"invalid_request_error","message":"Output blocked by content filtering policy"}}`
+}
+
 func (messages) fault(status int, message string) string {
 	typ := "invalid_request_error"
 	switch {

@@ -6,6 +6,7 @@ package fake
 
 import (
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +27,7 @@ type Server struct {
 	// refusing is for how many seconds callers are told to stay away; 0: not.
 	refusing atomic.Int64
 	failing  atomic.Int64 // the status of every answer; 0: as each call wants
+	standing atomic.Pointer[orders]
 
 	mu       sync.Mutex // guards the fields below
 	received []*Request
@@ -127,6 +129,13 @@ func (s *Server) Refuse(seconds int) { s.refusing.Store(int64(seconds)) }
 // Fail makes every call end with a status; 0 ends that.
 func (s *Server) Fail(status int) { s.failing.Store(int64(status)) }
 
+// Order gives orders, as they stand in prompts, for every call from now on: so one
+// of two providers that see the same prompt can fail. "" ends that.
+func (s *Server) Order(text string) {
+	o := readOrders(text)
+	s.standing.Store(&o)
+}
+
 // Most is how many calls have been here at once at the most, of those that were
 // told to wait with slow=. It counts the wait only: when an answer has begun, its
 // caller may rightly send the next call before this side sees the end.
@@ -163,6 +172,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.received = append(s.received, rec)
 	s.mu.Unlock()
 	a := &answer{s: s, w: w, r: r, call: readCall(r.URL.Path, body)}
+	if o := s.standing.Load(); o != nil {
+		maps.Copy(a.call.orders, *o)
+	}
 	if seconds := s.refusing.Load(); seconds > 0 {
 		a.call.orders["status"], a.call.orders["retry-after"] = "429", strconv.FormatInt(seconds, 10)
 	}

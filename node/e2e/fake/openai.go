@@ -111,6 +111,13 @@ func (chat) fault(status int, message string) string {
 	return fmt.Sprintf(`{"error":{"message":%s,"type":%q,"param":null,"code":%s}}`, quote(message), typ, code)
 }
 
+func (chat) refusal(why string) string {
+	if why == "long" {
+		return `{"error":{"message":"This model's maximum context length is 128000 tokens. However, your messages resulted in 200123 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`
+	}
+	return `{"error":{"message":"Your request was rejected as a result of our safety system.","type":"invalid_request_error","param":null,"code":"content_policy_violation"}}`
+}
+
 func (d chat) faultFrame(message string) string { return "data: " + d.fault(500, message) + "\n\n" }
 
 // completion is OpenAI's older text API.

@@ -12,6 +12,8 @@ import (
 // Orders stand in the prompt as words: fake:NAME or fake:NAME=VALUE.
 //
 //	status=500      answer with this status and an error in the dialect
+//	too=long        refuse a prompt as too long for the model, in the API's words
+//	too=rude        refuse it by content policy
 //	telltale        tell in the error which key was sent, as careless providers do
 //	retry-after=7   with this header
 //	html            200 with a page; with status= that status with a page
