@@ -274,8 +274,12 @@ func refusal(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &no):
-		return &Refusal{Budget: true, Scope: no.Scope, MaxBudget: no.Limit, Spent: no.Spent, Reserved: no.Reserved,
-			Need: no.Need, RetryAfter: no.RetryAfter, Resets: no.Resets}
+		return ofBudget(no)
 	}
 	return fmt.Errorf("reserve budget: %w", err)
+}
+
+func ofBudget(no *budget.Exhausted) *Refusal {
+	return &Refusal{Budget: true, Scope: no.Scope, MaxBudget: no.Limit, Spent: no.Spent, Reserved: no.Reserved,
+		Need: no.Need, RetryAfter: no.RetryAfter, Resets: no.Resets}
 }

@@ -46,7 +46,8 @@ func (n *node) openFront() error {
 		SealAnswer: func(entity, plain string) (string, error) { return n.box.Seal(entity, "answer", plain) },
 		OpenAnswer: func(entity, sealed string) (string, error) { return n.box.Open(entity, "answer", sealed) },
 		Verify:     func(ctx context.Context) (*verify.Report, error) { return verify.All(ctx, n.verify, nil) },
-		Spend:      n.openSpend(n.openQuery()), Limits: rateLooker{n.rates}, Audit: audits, Cache: n.cache, Checks: n.checks,
+		Explain:    n.explain, Flushes: n.db != nil,
+		Spend: n.openSpend(n.openQuery()), Limits: rateLooker{n.rates}, Audit: audits, Cache: n.cache, Checks: n.checks,
 		SealDeployment: n.sealDeployment, IsSecret: file.IsSecretParam,
 		MasterKeyHash: n.masterHash, Regions: n.regions, Clock: n.clock, Logger: n.log, Rand: rand.Reader,
 	})

@@ -61,6 +61,12 @@ type Deps struct {
 	CountTokens func(model, text string) int64
 	// Verify recounts the books; nil: it cannot be asked for.
 	Verify func(ctx context.Context) (*verify.Report, error)
+	// Explain tells what would become of a model call; known is false for routes
+	// that are none of models. Nil: it cannot be asked for.
+	Explain func(ctx context.Context, q Rehearsal) (answer any, known bool)
+	// Flushes says that calls are written to PostgreSQL, from which spend is then
+	// answered.
+	Flushes bool
 	// Regions are those that nodes are in, for warnings of misspelt ones; nil:
 	// nobody is warned.
 	Regions func() []string

@@ -64,7 +64,8 @@ func readsOnly(method, route string) bool {
 		return true
 	}
 	switch route {
-	case "/v2/key/info", "/budget/info", "/tag/info", "/spend/calculate", "/global/spend/end_users", "/utils/token_counter":
+	case "/v2/key/info", "/budget/info", "/tag/info", "/spend/calculate", "/global/spend/end_users", "/utils/token_counter",
+		"/utils/explain":
 		return true
 	}
 	return false

@@ -137,5 +137,7 @@ func (a *Admin) table() map[string]map[string]handler {
 	get(cacheRedisInfo, "/cache/redis/info")
 
 	post(tokenCounter, "/utils/token_counter")
+	get(explain, "/utils/explain")
+	post(explain, "/utils/explain")
 	return t
 }

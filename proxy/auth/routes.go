@@ -23,7 +23,8 @@ var routeGroups = map[string][]string{
 
 // selfRoutes may be called by every key, for its own objects.
 var selfRoutes = []string{"/key/info", "/user/info", "/team/info", "/team/list", "/model/info", "/v2/model/info",
-	"/model_group/info", "/models", "/models/*", "/health", "/key/health", "/user/daily/activity", "/utils/token_counter"}
+	"/model_group/info", "/models", "/models/*", "/health", "/key/health", "/user/daily/activity", "/utils/token_counter",
+	"/utils/explain"}
 
 // ownKeyRoutes are what an internal_user may call: for its own keys, and for the
 // teams it leads. Whose object it is the handlers decide; these let them.

@@ -85,11 +85,8 @@ func (c *call) walk(in Incoming) *refusal.Refusal {
 	if ref := c.stayInside(); ref != nil {
 		return ref
 	}
-	if err := c.h.Ledger.Healthy(); err != nil {
-		return refusal.Unavailable("ledger_unavailable", "This node cannot record calls at the moment ("+err.Error()+"). Another node can; try again.", 5*time.Second)
-	}
-	if c.snap.Routing == nil {
-		return refusal.Unavailable("no_config", "This node has no configuration yet.", time.Second)
+	if ref := c.mayServe(); ref != nil {
+		return ref
 	}
 	if ref := c.parse(in.Body, in.PathModel); ref != nil {
 		return ref
@@ -133,35 +130,6 @@ func (c *call) walkAnew(in Incoming, ref *refusal.Refusal) *refusal.Refusal {
 	return c.walk(in)
 }
 
-// authorize is LiteLLM's order: end user blocked, key's models, expiry, owners.
-func (c *call) authorize() *refusal.Refusal {
-	old := c.compatOld()
-	if c.req.endUser != "" {
-		if e, ok := c.snap.EndUsers.Get(c.req.endUser); ok && e.Blocked {
-			return refusal.New(401, "auth_error", refusal.None, "Authentication Error, End user="+e.ID+
-				" is blocked. Update via `/customer/unblock` if you're an admin.").Lift()
-		}
-	}
-	p := &c.principal
-	name := c.req.model
-	if ref := p.MayUseModel(c.snap, name, old); ref != nil {
-		return ref
-	}
-	if ref := p.Expired(c.start); ref != nil {
-		return ref
-	}
-	if ref := p.MayUseModelOfOwners(c.snap, name, old); ref != nil {
-		return ref
-	}
-	if c.snap.Routing.Config.General.RejectClientTags && c.req.clientTags && !p.Master {
-		return refusal.New(400, "invalid_request_error", "tags", "Tags may not be sent by clients on this gateway (general_settings.reject_clientside_metadata_tags). Remove them; keys and teams carry their own.")
-	}
-	if g := &c.snap.Routing.Config.General; g.EnforceUserParam && c.req.user == "" && !p.Master {
-		return refusal.New(400, "invalid_request_error", "user", "BadRequest please pass param=user in request body. This is a required param")
-	}
-	return nil
-}
-
 func (c *call) compatOld() bool {
 	return c.snap.Routing != nil && c.snap.Routing.Config.Tollgate.CompatErrors == "old"
 }
@@ -189,8 +157,8 @@ func (c *call) free() bool {
 	return true
 }
 
-// admitCall reserves rate units and money for the call.
-func (c *call) admitCall() *refusal.Refusal {
+// askFor works out what the call asks of limits and budgets.
+func (c *call) askFor() *refusal.Refusal {
 	group := c.principal.Alias(c.req.model)
 	in, out := c.req.inputBound(), c.outputBound()
 	sub := auth.Subject{Principal: &c.principal, Group: group, EndUser: c.req.endUser, Tags: c.allTags(), Free: c.free()}
@@ -209,6 +177,15 @@ func (c *call) admitCall() *refusal.Refusal {
 		}
 		c.bound(ask, group, in, out)
 	}
+	return nil
+}
+
+// admitCall reserves rate units and money for the call.
+func (c *call) admitCall() *refusal.Refusal {
+	if ref := c.askFor(); ref != nil {
+		return ref
+	}
+	ask, in := &c.ask, c.req.inputBound()
 	res, err := c.h.Admit.Acquire(c.admitContext(), ask)
 	if err != nil {
 		return c.notAdmitted(err)

@@ -99,6 +99,10 @@ var azureSuffixes = []struct {
 	{"/completions", provider.OpCompletion},
 }
 
+// ModelRoute reads a path as the server does: what a model route asks for, and
+// the model that the path itself names. ok is false for all other paths.
+func ModelRoute(path string) (op provider.Op, pathModel string, ok bool) { return modelRoute(path) }
+
 // modelCall serves one of the model routes.
 func (s *Server) modelCall(ctx *fasthttp.RequestCtx, op provider.Op, pathModel, path string) {
 	start := s.Clock.Now()
