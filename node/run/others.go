@@ -379,7 +379,23 @@ func (n *node) awaitCluster(ctx context.Context) error {
 	if err := n.cluster.WaitApplied(ctx, p.least); err != nil {
 		return fmt.Errorf("catch up with the cluster: %w", err)
 	}
-	return nil
+	return n.holdsKEK()
+}
+
+// errFormerKEK ends a start with a key that was changed since.
+var errFormerKEK = errors.New("the cluster's secrets are sealed under another key since `tollgate secrets finish`: " +
+	"start with the LITELLM_SALT_KEY or TOLLGATE_KEK that the other nodes have now")
+
+// holdsKEK refuses a start without the key that the cluster's secrets are sealed
+// under now. A node whose own log begins before the change has read in there what
+// the former key opened, and could serve until its next snapshot: it would find out
+// at some later start, when nobody thinks of the change any more.
+func (n *node) holdsKEK() error {
+	current, former := n.cluster.KEKs()
+	if current == "" || former != "" || n.box.KEK().Export(current) != "" {
+		return nil
+	}
+	return errFormerKEK
 }
 
 // register tells the cluster of this start. Leaders come and go while a whole
