@@ -63,7 +63,6 @@ func (c *call) attempt(cand route.Candidate, over []byte) *provider.Error {
 	}
 	c.attempts++
 	c.served, c.asked, c.reset = cand, false, 0
-	c.sentAt = c.h.Clock.Now()
 	c.prepare(cand, over)
 	if fault := c.rehearsal(d); fault != nil {
 		return fault

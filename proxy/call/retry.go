@@ -23,8 +23,9 @@ func (c *call) ready(step *route.Step) bool {
 
 // try asks one deployment, and tells everybody whom it concerns how that went.
 func (c *call) try(step *route.Step) *provider.Error {
+	c.sentAt = c.h.Clock.Now()
 	c.tried = append(c.tried, route.Attempt{Deployment: step.Deployment, Group: step.Group, Reason: step.Reason,
-		Start: c.h.Clock.Now(), Wait: c.waited})
+		Start: c.sentAt, Wait: c.waited})
 	c.waited = 0
 	c.use = c.h.Router.Begin(c.snap.Routing, step.Deployment)
 	fault := c.conceal(c.attempt(step.Candidate, step.Fields))
@@ -33,11 +34,19 @@ func (c *call) try(step *route.Step) *provider.Error {
 		// provider is asked once more without what that one thought.
 		c.noThoughts = true
 		c.attempts--
+		c.sentAt = c.h.Clock.Now()
 		fault = c.conceal(c.attempt(step.Candidate, step.Fields))
 	}
 	c.report(fault)
 	t := &c.tried[len(c.tried)-1]
-	t.Took = c.h.Clock.Now().Sub(t.Start)
+	switch {
+	case fault == nil && c.req.stream:
+		t.Took = c.firstAt.Sub(t.Start)
+	case fault == nil:
+		t.Took = c.endAt.Sub(t.Start)
+	default:
+		t.Took = c.h.Clock.Now().Sub(t.Start)
+	}
 	if fault != nil {
 		t.Class, t.Status = string(fault.Class), fault.Upstream
 		kind, _ := kindOf(fault)
