@@ -77,6 +77,7 @@ func FuzzAnswer(f *testing.F) {
 func FuzzRequest(f *testing.F) {
 	f.Add([]byte(`{"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,QQ=="}}]},{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"a","content":[{"type":"text","text":"t"}]}],"tools":[{"type":"function","function":{"name":"f","strict":true,"parameters":{"properties":{"a":{"oneOf":[true,{"minLength":1}]}}}}}],"tool_choice":"required","reasoning_effort":"high","response_format":{"type":"json_schema","json_schema":{"schema":{}}}}`))
 	f.Add([]byte(`{"messages":[],"prompt":"x","max_tokens":1,"thinking":{"type":"enabled","budget_tokens":5000}}`))
+	f.Add([]byte(`{"max_tokens":9,"thinking":{"type":"enabled"},"messages":[3,{"role":"assistant","content":[{"type":"thinking"},7]},{"role":"assistant","content":[{"type":"thinking","signature":""},{"type":"tool_use"}]}]}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var o jsonscan.Object
 		if o.Parse(in) != nil {

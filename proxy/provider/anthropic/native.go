@@ -30,6 +30,8 @@ func nativeBody(c *provider.Call, fields *jsonscan.Object) ([]byte, []string, er
 	}
 	if c.NoThoughts {
 		edits = append(edits, forgetThoughts(fields)...)
+	} else {
+		edits = append(edits, forgetUnsigned(fields)...)
 	}
 	var dropped []string
 	for _, name := range d.DropAlso {

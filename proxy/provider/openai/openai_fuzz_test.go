@@ -83,6 +83,7 @@ func FuzzAnswer(f *testing.F) {
 // FuzzRequest feeds anything as a client's body.
 func FuzzRequest(f *testing.F) {
 	f.Add([]byte(`{"model":"x","messages":[{"role":"user","name":1,"content":[{"type":"text","text":"a"}]},3,{"tool_calls":[{"id":7}],"tool_call_id":null}],"stream":true,"stream_options":3,"max_tokens":"a","n":0,"seed":1}`))
+	f.Add([]byte(`{"messages":[{"thinking_blocks":[{"signature":"s"}],"reasoning_details":1,"extra_content":{},"content":[{"type":"thinking"},3,{"type":"redacted_thinking"}],"tool_calls":[{"provider_specific_fields":{},"function":{"provider_specific_fields":1}},5,{"function":"thinking"}]},"thinking"]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if !json.Valid(body) {
 			return

@@ -329,6 +329,7 @@ func (e *editor) model() string {
 
 // chat applies the rows' ways with messages and tools.
 func (e *editor) chat() *provider.Error {
+	e.ownThoughts()
 	if string(e.get("tool_choice")) == `"required"` {
 		switch {
 		case e.row.RequiredAny:
