@@ -37,21 +37,6 @@ func StrategyOf(name string) (Strategy, bool) {
 	return SimpleShuffle, false
 }
 
-// String is the strategy's name in the configuration.
-func (s Strategy) String() string {
-	switch s {
-	case LeastBusy:
-		return "least-busy"
-	case UsageBased:
-		return "usage-based-routing-v2"
-	case LatencyBased:
-		return "latency-based-routing"
-	case CostBased:
-		return "cost-based-routing"
-	}
-	return "simple-shuffle"
-}
-
 // settings is what a configuration says of routing, read once.
 type settings struct {
 	of           *state.Routing
