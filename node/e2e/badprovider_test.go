@@ -14,7 +14,8 @@ import (
 // reservation comes back, and the node goes on.
 func TestBrokenProvidersBecomeClearErrorsInBothDialects(t *testing.T) {
 	f := fake.Start(t)
-	n := start(t, options{config: configFor(f, "")})
+	// Each order is to reach the provider, however the one before has ended.
+	n := start(t, options{config: strings.Replace(configFor(f, ""), "router_settings:\n", "router_settings:\n  disable_cooldowns: true\n", 1)})
 	key := n.newKey(t, `"max_budget":1`)
 	for order, status := range map[string]int{
 		"fake:garbage":         500,

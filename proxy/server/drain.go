@@ -103,6 +103,9 @@ func (s *Server) Run(ctx context.Context, ln net.Listener, drain time.Duration) 
 	limit, cancel := context.WithDeadline(context.Background(), end)
 	defer cancel()
 	err := s.http.ShutdownWithContext(limit)
+	// An end that comes before Serve has begun finds no listener to close, and Serve
+	// would then wait at it for ever.
+	_ = ln.Close()
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.Logger.Warn("calls cut at the end of the drain time", "in_flight", s.Calls.InFlight())
 		return nil
