@@ -107,6 +107,33 @@ func TestAnswersAreKeptInMemoryWithoutARedis(t *testing.T) {
 	}
 }
 
+func TestWhatAnOperatorDeletesIsGoneFromTheMemoryOfEveryNode(t *testing.T) {
+	f := fake.Start(t)
+	c := startCluster(t, 2, clusterOptions{config: cached(f, "{type: local}", ""), regions: []string{"eu-west", "us-east"}})
+	one, two := c.nodes[0], c.nodes[1]
+	key := one.newKey(t, "")
+	for _, forget := range []struct{ path, body string }{{"/cache/delete", `{"keys":[%q]}`}, {"/cache/flushall", ""}} {
+		if a := two.chat(t, key, "gpt", "hello", ""); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		name := hits(t, two, key, "gpt", "hello", "").header.Get("x-litellm-cache-key")
+		body := forget.body
+		if body != "" {
+			body = fmt.Sprintf(body, name)
+		}
+		if a := one.do(t, "POST", forget.path, masterKey, body); a.status != 200 {
+			t.Fatalf("%s: %d %s", forget.path, a.status, a.body)
+		}
+		before := f.Count()
+		if a := two.chat(t, key, "gpt", "hello", ""); a.status != 200 || f.Count() != before+1 {
+			t.Errorf("%s on one node has left the answer in the other's memory", forget.path)
+		}
+		if a := one.do(t, "POST", "/cache/flushall", masterKey, ""); a.status != 200 {
+			t.Fatalf("flushall: %d %s", a.status, a.body)
+		}
+	}
+}
+
 func TestNodesShareARedisAndLiveWithoutIt(t *testing.T) {
 	f := fake.Start(t)
 	r := redistest.Start(t, "--requirepass", "redis-secret")

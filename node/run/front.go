@@ -33,7 +33,7 @@ func (n *node) openFront() error {
 	calls = call.New(call.Deps{
 		State: n.store, Admit: admit.New(n.rates, n.account), Ledger: n.ledger, Upstream: n.upstream,
 		Providers: providers.Find, Metrics: call.NewMetrics(n.metrics, func() int64 { return calls.InFlight() }),
-		Clock: n.clock, Logger: n.log, Region: n.o.Region, Version: n.o.Version, Health: n.health, Router: router, Cache: n.cache,
+		Clock: n.clock, Logger: n.log, Region: n.o.Region, Node: n.o.Name, Version: n.o.Version, Health: n.health, Router: router, Cache: n.cache,
 		Copied: func(seq uint64) { n.copies.sender.Wait(context.Background(), seq) }, Answers: n.answers,
 	})
 	n.calls = calls
@@ -47,7 +47,7 @@ func (n *node) openFront() error {
 		OpenAnswer: func(entity, sealed string) (string, error) { return n.box.Open(entity, "answer", sealed) },
 		Verify:     func(ctx context.Context) (*verify.Report, error) { return verify.All(ctx, n.verify, nil) },
 		Explain:    n.explain, Flushes: n.db != nil,
-		Spend: n.openSpend(n.openQuery()), Limits: rateLooker{n.rates}, Audit: audits, Cache: n.cache, Checks: n.checks,
+		Spend: n.openSpend(n.openQuery()), Limits: rateLooker{n.rates}, Audit: audits, Cache: caches{n.cache, n}, Checks: n.checks,
 		SealDeployment: n.sealDeployment, IsSecret: file.IsSecretParam,
 		MasterKeyHash: n.masterHash, Regions: n.regions, Clock: n.clock, Logger: n.log, Rand: rand.Reader,
 	})
