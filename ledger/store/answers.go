@@ -19,11 +19,7 @@ const KeepAnswers = 24 * time.Hour
 const answerHead = 1 + 8
 
 // appendAnswer puts an answer into its stored form.
-func appendAnswer(b []byte, answer []byte, at time.Time) []byte {
-	z, err := zstdOnce()
-	if err != nil {
-		return b // without it the call cannot be repeated; the booking goes on
-	}
+func (z coders) appendAnswer(b []byte, answer []byte, at time.Time) []byte {
 	b = binary.BigEndian.AppendUint64(append(b, wireVersion), uint64(at.UnixNano()))
 	return z.enc.EncodeAll(answer, b)
 }
@@ -49,11 +45,7 @@ func (l *Ledger) LoadAnswer(seq uint64) ([]byte, error) {
 	if _, err := answerTime(v); err != nil {
 		return nil, err
 	}
-	z, err := zstdOnce()
-	if err != nil {
-		return nil, fmt.Errorf("open answer of %d: %w", seq, err)
-	}
-	raw, err := z.dec.DecodeAll(v[answerHead:], nil)
+	raw, err := l.coders.dec.DecodeAll(v[answerHead:], nil)
 	if err != nil {
 		return nil, fmt.Errorf("%w: answer of %d: %w", ErrCorrupt, seq, err)
 	}

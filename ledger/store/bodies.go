@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/klauspost/compress/zstd"
@@ -17,35 +16,35 @@ const (
 	bRequest
 )
 
-// coders share their tables: making one costs more than using it.
+// coders compress and open bodies. Making them costs more than using them, so a
+// ledger makes its own once.
 type coders struct {
 	enc *zstd.Encoder
 	dec *zstd.Decoder
 }
 
-var zstdOnce = sync.OnceValues(func() (coders, error) {
+func newCoders() (coders, error) {
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithLowerEncoderMem(true))
 	if err != nil {
-		return coders{}, err
+		return coders{}, fmt.Errorf("make the encoder of bodies: %w", err)
 	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(64<<20))
-	return coders{enc, dec}, err
-})
+	if err != nil {
+		return coders{}, fmt.Errorf("make the decoder of bodies: %w", err)
+	}
+	return coders{enc, dec}, nil
+}
 
 // appendBodies compresses an entry's bodies. One that is larger than the limit
 // is replaced by a JSON object that says so: half a JSON text helps nobody.
 func (l *Ledger) appendBodies(b []byte, e *Entry) []byte {
-	z, err := zstdOnce()
-	if err != nil {
-		return b // the bodies are an extra; the booking goes on
-	}
 	raw := takeBuf()
 	defer giveBuf(raw)
 	raw.b = append(raw.b[:0], wireVersion)
 	raw.b = putBytes(raw.b, bMessages, l.clipBody(e.Messages))
 	raw.b = putBytes(raw.b, bResponse, l.clipBody(e.Response))
 	raw.b = putBytes(raw.b, bRequest, l.clipBody(e.Request))
-	return z.enc.EncodeAll(raw.b, b)
+	return l.coders.enc.EncodeAll(raw.b, b)
 }
 
 func (l *Ledger) clipBody(v []byte) []byte {
@@ -74,14 +73,10 @@ func (l *Ledger) LoadCallbackBodies(e *Entry) error {
 		return fmt.Errorf("read bodies of %d: %w", e.Seq, err)
 	}
 	defer closer.Close()
-	return decodeBodies(e, v)
+	return l.coders.decodeBodies(e, v)
 }
 
-func decodeBodies(e *Entry, data []byte) error {
-	z, err := zstdOnce()
-	if err != nil {
-		return fmt.Errorf("open bodies: %w", err)
-	}
+func (z coders) decodeBodies(e *Entry, data []byte) error {
 	raw, err := z.dec.DecodeAll(data, nil)
 	if err != nil {
 		return fmt.Errorf("%w: bodies: %w", ErrCorrupt, err)

@@ -93,5 +93,9 @@ func FuzzReadRollupKey(f *testing.F) {
 
 func FuzzDecodeBodies(f *testing.F) {
 	f.Add([]byte("(\xb5/\xfd\x04\x00"))
-	f.Fuzz(func(_ *testing.T, data []byte) { _ = store.DecodeBodies(&store.Entry{}, data) })
+	z, err := store.NewCoders()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(_ *testing.T, data []byte) { _ = store.DecodeBodies(z, &store.Entry{}, data) })
 }

@@ -101,6 +101,9 @@ func fillValue(t *testing.T, v reflect.Value, n *int64) {
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		fillValue(t, v.Index(0), n)
 		fillValue(t, v.Index(1), n)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fillValue(t, v.Elem(), n)
 	case reflect.Array:
 		v.Index(0).SetUint(uint64(*n % 256))
 	case reflect.String:

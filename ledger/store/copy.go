@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -61,18 +60,10 @@ func OpenCopy(cfg Config) (*Copy, error) {
 	if cfg.memTable == 0 {
 		cfg.memTable = 4 << 20
 	}
-	cfg = cfg.WithDefaults()
-	if err := cfg.Validate(); err != nil {
-		return nil, err
+	l, err := newLedger(cfg.WithDefaults())
+	if err != nil {
+		return nil, fmt.Errorf("open copy: %w", err)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make copy's directory: %w", err)
-	}
-	l := &Ledger{cfg: cfg}
-	l.health.log = cfg.Logger
-	l.waiters.init()
-	l.totals.init()
-	l.wal = &walSync{woken: newAlarm(), failed: func(err error) { l.health.broke(err) }}
 	if err := l.openDB(); err != nil {
 		return nil, fmt.Errorf("open copy %s: %w", cfg.Dir, err)
 	}

@@ -73,6 +73,7 @@ type Entry struct {
 	Provider              string
 	APIBase               string
 	Region                string
+	Node                  string // that served the call, by its name
 	IP                    string
 	Session               string
 	Tags                  []string
@@ -93,6 +94,7 @@ type Entry struct {
 	CacheKey                            string     // under which the answer is kept; "" where nothing has to do with a cache
 	Saved                               unit.Money // what a cache hit would have cost
 	ErrorClass, ErrorCode, ErrorMessage string
+	Refused                             *Refused      // by which limit or budget; nil: by none
 	Overhead                            time.Duration // our own share of the duration
 	Note                                string        // "unpriced", "charged at maximum after a crash", …
 	// NoLog: the caller asked that no callback hears of the call. Its row and

@@ -56,6 +56,8 @@ const (
 	fTried
 	fCacheKey
 	fSaved
+	fRefused
+	fNode
 )
 
 // appendEntry encodes everything but Seq (which is the key) and the bodies.
@@ -118,7 +120,9 @@ func appendEntry(b []byte, e *Entry) []byte {
 		b = binary.AppendUvarint(b, uint64(len(region)))
 		b = append(b, region...)
 	}
-	return putTried(b, fTried, e.Tried)
+	b = putTried(b, fTried, e.Tried)
+	b = putRefused(b, fRefused, e.Refused)
+	return putString(b, fNode, e.Node)
 }
 
 // putSpan writes a time as its distance from the start of the call: two bytes
@@ -275,6 +279,14 @@ func decodeEntry(seq uint64, data []byte) (*Entry, error) {
 				return nil, err
 			}
 			e.Tried = append(e.Tried, a)
+		case fRefused:
+			no, err := readRefused(s)
+			if err != nil {
+				return nil, err
+			}
+			e.Refused = no
+		case fNode:
+			e.Node = s
 		}
 	}
 }

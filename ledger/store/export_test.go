@@ -23,7 +23,8 @@ var (
 	AppendIntent = appendIntent
 	DecodeIntent = decodeIntent
 	DecodeSlot   = decodeSlot
-	DecodeBodies = decodeBodies
+	NewCoders    = newCoders
+	DecodeBodies = coders.decodeBodies
 	ReadSums     = readSums
 	AppendSums   = appendSums
 	AppendDead   = appendDead

@@ -37,6 +37,7 @@ type Ledger struct {
 	counts  counters
 	index   indexer
 	claims  claims
+	coders  coders
 
 	closed    atomic.Bool
 	closeOnce sync.Once
@@ -46,24 +47,36 @@ type Ledger struct {
 // Open opens or makes the ledger in cfg.Dir. It books every call that the last
 // run left open at its maximum before it returns; Interrupted lists them.
 func Open(cfg Config) (*Ledger, error) {
-	cfg = cfg.WithDefaults()
-	if err := cfg.Validate(); err != nil {
+	l, err := newLedger(cfg.WithDefaults())
+	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make ledger directory: %w", err)
-	}
-	l := &Ledger{cfg: cfg}
-	l.health.log = cfg.Logger
-	l.waiters.init()
-	l.totals.init()
-	l.wal = &walSync{woken: newAlarm(), failed: func(err error) { l.health.broke(err) }}
 	if err := l.openDB(); err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", cfg.Dir, err)
 	}
 	if err := l.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", cfg.Dir, err), l.Close())
 	}
+	return l, nil
+}
+
+// newLedger is one whose store is not open yet.
+func newLedger(cfg Config) (*Ledger, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make ledger directory: %w", err)
+	}
+	z, err := newCoders()
+	if err != nil {
+		return nil, err
+	}
+	l := &Ledger{cfg: cfg, coders: z}
+	l.health.log = cfg.Logger
+	l.waiters.init()
+	l.totals.init()
+	l.wal = &walSync{woken: newAlarm(), failed: func(err error) { l.health.broke(err) }}
 	return l, nil
 }
 

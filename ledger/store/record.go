@@ -21,14 +21,6 @@ type Record struct {
 // Decode reads the entry, without its bodies.
 func (r *Record) Decode() (*Entry, error) { return decodeEntry(r.Seq, r.Entry) }
 
-// LoadBodies fills e with the record's bodies.
-func (r *Record) LoadBodies(e *Entry) error {
-	if len(r.Bodies) == 0 {
-		return nil
-	}
-	return decodeBodies(e, r.Bodies)
-}
-
 // Bare is the record of the same call without what must not leave a region.
 func (r *Record) Bare(e *Entry) Record {
 	bare := *e

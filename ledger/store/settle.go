@@ -119,7 +119,7 @@ func (l *Ledger) Settle(ref Ref, e *Entry) (seq uint64, err error) {
 	}
 	p.answer = p.answer[:0]
 	if len(e.Answer) > 0 {
-		p.answer = appendAnswer(p.answer, e.Answer, l.cfg.Clock.Now())
+		p.answer = l.coders.appendAnswer(p.answer, e.Answer, l.cfg.Clock.Now())
 	}
 	l.commit(p)
 	if p.err != nil {
