@@ -63,7 +63,7 @@ func newRoot(out, errOut io.Writer, n nodeFuncs) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newServe(n.serve), newJoin(n.serve), newVersion(), newConfig())
 	root.AddCommand(newObjects()...)
-	root.AddCommand(newSpend(), newLedger())
+	root.AddCommand(newSpend(), newExplain(), newLedger())
 	root.AddCommand(newToken(), newMembers(), newStatus(), newDrain(), newLeave(), newForget(), newTransferLeadership(),
 		newSecrets(), newGossip(), newBackup(), newSnapshot(), newImport())
 	if n.restore != nil {

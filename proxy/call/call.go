@@ -54,6 +54,7 @@ type Deps struct {
 	Copied  func(seq uint64)
 	Answers Answers // nil: an Idempotency-Key of a call means nothing
 	Region  string
+	Node    string // this one's name, for the books
 	Version string
 }
 
@@ -170,6 +171,7 @@ type thisCall struct {
 	regions   []string // that the call's data may be in; empty: all
 	req       request  // what the client asked, read from body and headers
 
+	denied      *admit.Refusal // what refused the call, if it was a limit or a budget
 	reservation *admit.Reservation
 	lane        lane
 	intent      store.Ref

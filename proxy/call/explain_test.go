@@ -2,13 +2,11 @@ package call_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"tollgate/config/model"
 	"tollgate/config/state"
@@ -22,8 +20,14 @@ import (
 // explain asks what would become of a call of the key.
 func (w *world) explain(text string) *call.Explanation {
 	w.t.Helper()
+	require.Equal(w.t, 200, w.getFrom("/health/liveliness").status, "the server runs, so that it can be stopped")
+	return w.explainFor(theKey, text)
+}
+
+func (w *world) explainFor(key, text string) *call.Explanation {
+	w.t.Helper()
 	s := w.state.State()
-	p, ref := auth.Identify(s, auth.Hash([]byte(master)), []byte(theKey), time.Now(), false)
+	p, ref := auth.Identify(s, auth.Hash([]byte(master)), []byte(key), time.Now(), false)
 	q := call.Question{Snapshot: s, Principal: p, NotIdentified: ref, Op: provider.OpChat, Route: "/v1/chat/completions"}
 	if text != "" {
 		q.Body = []byte(text)
@@ -222,6 +226,7 @@ func TestExplanationFollowsTheWayToAFallback(t *testing.T) {
 
 func TestExplanationOfAnUnknownKeyStopsThere(t *testing.T) {
 	w := newWorld(t)
+	require.Equal(t, 200, w.getFrom("/health/liveliness").status)
 	s := w.state.State()
 	_, ref := auth.Identify(s, "", []byte("sk-nobody"), time.Now(), false)
 	e := w.calls.Explain(t.Context(), call.Question{Snapshot: s, NotIdentified: ref, Op: provider.OpChat, Route: "/chat/completions", Model: "m"})
@@ -232,6 +237,7 @@ func TestExplanationOfAnUnknownKeyStopsThere(t *testing.T) {
 
 func TestShortQuestionsStandInForBodiesOfAllRoutes(t *testing.T) {
 	w := newWorld(t)
+	require.Equal(t, 200, w.getFrom("/health/liveliness").status)
 	for op, path := range map[provider.Op]string{provider.OpChat: "/chat/completions", provider.OpCompletion: "/completions",
 		provider.OpEmbedding: "/embeddings", provider.OpMessages: "/v1/messages"} {
 		s := w.state.State()
@@ -239,56 +245,4 @@ func TestShortQuestionsStandInForBodiesOfAllRoutes(t *testing.T) {
 		require.Equal(t, call.Admitted, e.Verdict, "%s: %s", path, e.Summary)
 		require.Contains(t, strings.Join(e.Notes, " "), "no body was given")
 	}
-}
-
-// Whatever limits, budgets, lists and settings meet, the explanation comes to the
-// status of the call that follows it.
-func TestExplanationIsWhatHappensForAnyKey(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		maybe := func(name string, of ...int64) *int64 {
-			if rapid.Bool().Draw(rt, "has "+name) {
-				v := rapid.SampledFrom(of).Draw(rt, name)
-				return &v
-			}
-			return nil
-		}
-		models := rapid.SampledFrom([][]string{nil, {"m"}, {"spare"}, {"m", "spare"}, {"*"}}).Draw(rt, "models")
-		asked := rapid.SampledFrom([]string{"m", "spare", "mocked", "unpriced", "nobody"}).Draw(rt, "asked")
-		fallbacks := rapid.Bool().Draw(rt, "fallbacks")
-		rpm, tpm, money := maybe("rpm", 0, 1, 2, 100), maybe("tpm", 0, 10, 100_000), maybe("budget", 0, 1, int64(unit.Dollar)/1000, int64(unit.Dollar))
-		blocked, expired := rapid.IntRange(0, 9).Draw(rt, "blocked") == 0, rapid.IntRange(0, 9).Draw(rt, "expired") == 0
-		most := maybe("max_tokens", 1, 1000)
-		w := newWorld(t, withKey(func(k *model.Key) {
-			k.Models, k.RPM, k.TPM, k.Blocked = models, rpm, tpm, blocked
-			if money != nil {
-				m := unit.Money(*money)
-				k.MaxBudget = &m
-			}
-			if expired {
-				at := time.Now().Add(-time.Minute)
-				k.Expires = &at
-			}
-		}), withConfig(func(c *model.Config) {
-			if fallbacks {
-				c.Router.Fallbacks = map[string][]string{"m": {"spare"}, "nobody": {"spare"}}
-			}
-		}))
-		defer w.stop()
-		w.serve(answers)
-		more := ""
-		if most != nil {
-			more = fmt.Sprintf(`"max_tokens":%d`, *most)
-		}
-		for range rapid.IntRange(1, 3).Draw(rt, "calls") {
-			w.quietCalls()
-			e := w.explain(body(asked, more))
-			r := w.post(body(asked, more))
-			if r.status == 200 {
-				require.Equal(rt, call.Admitted, e.Verdict, e.Summary)
-			} else {
-				require.Equal(rt, call.NotAdmitted, e.Verdict, r.body)
-				require.Equal(rt, r.status, e.Refusal.Status, "%s but %s", r.body, e.Summary)
-			}
-		}
-	})
 }

@@ -282,6 +282,7 @@ func (c *call) notAdmitted(err error) *refusal.Refusal {
 	if !errors.As(err, &no) {
 		return refusal.Unavailable("admission_unavailable", "What has to be asked first did not answer in time ("+err.Error()+"). Nothing was charged; try again.", time.Second)
 	}
+	c.denied = no
 	if no.Budget {
 		return c.budgetRefusal(no)
 	}

@@ -91,7 +91,7 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 	*e = store.Entry{
 		CallID: c.id, RequestID: o.id, CallType: c.callType(), Status: o.status, Start: c.start, End: now,
 		Key: p.KeyHash(), User: p.UserID(), EndUser: c.req.endUser, RequestUser: c.req.user, Group: c.req.model,
-		Region: c.h.Region, IP: c.remote(), Session: c.session(), Tags: c.allTags(), Metadata: c.req.metadata,
+		Region: c.h.Region, Node: c.h.Node, IP: c.remote(), Session: c.session(), Tags: c.allTags(), Metadata: c.req.metadata,
 		Usage: o.usage, RawUsage: o.rawUsage, Cost: cost, Charges: c.charges, Max: c.max, Attempts: c.attempts, Stream: c.req.stream,
 	}
 	if p.Key != nil {
@@ -232,7 +232,7 @@ func (c *call) refused(ref *refusal.Refusal) {
 	c.settled = true
 	e := c.entryOf(outcome{status: store.Failure}, price.Cost{}, now)
 	e.ErrorClass, e.ErrorCode, e.ErrorMessage = ref.Class, ref.CodeText(), ref.Message
-	e.Charges, e.Max = nil, 0
+	e.Charges, e.Max, e.Refused = nil, 0, refusedBy(c.denied, now)
 	if _, err := c.h.Ledger.Settle(store.Ref{}, e); err != nil {
 		c.h.Logger.Warn("refusal row not recorded", "call_id", c.idText, "error", err)
 	}
