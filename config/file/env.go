@@ -136,6 +136,8 @@ func (p *parser) environmentDefaults() {
 	if c.LiteLLM.NumRetries == nil && c.Router.NumRetries == nil {
 		p.envInt("DEFAULT_MAX_RETRIES", &c.LiteLLM.NumRetries)
 	}
+	p.envFloat("INITIAL_RETRY_DELAY", &c.Router.RetryDelay)
+	p.envFloat("MAX_RETRY_DELAY", &c.Router.RetryDelayMax)
 	if c.LiteLLM.AllowedFails == nil && c.Router.AllowedFails == nil {
 		p.envInt("DEFAULT_ALLOWED_FAILS", &c.LiteLLM.AllowedFails)
 	}

@@ -99,11 +99,14 @@ func TestSlipsInRoutingAreToldWithTheirLine(t *testing.T) {
 
 func TestRoutingFromTheEnvironment(t *testing.T) {
 	vars := map[string]string{"REQUEST_TIMEOUT": "90", "ROUTER_MAX_FALLBACKS": "2", "DEFAULT_COOLDOWN_TIME_SECONDS": "12.5",
-		"DEFAULT_ALLOWED_FAILS": "9", "DEFAULT_MAX_RETRIES": "1", "LITELLM_MAX_STREAMING_DURATION_SECONDS": "600"}
+		"DEFAULT_ALLOWED_FAILS": "9", "DEFAULT_MAX_RETRIES": "1", "LITELLM_MAX_STREAMING_DURATION_SECONDS": "600",
+		"INITIAL_RETRY_DELAY": "0.25", "MAX_RETRY_DELAY": "2"}
 	c := parse(t, twoModels, vars).Config
 	require.Equal(t, 90.0, c.LiteLLM.RequestTimeout)
 	require.Equal(t, 600.0, c.LiteLLM.MaxStreaming)
 	require.Equal(t, 2, *c.Router.MaxFallbacks)
+	require.Equal(t, 0.25, c.Router.RetryDelay)
+	require.Equal(t, 2.0, c.Router.RetryDelayMax)
 	require.Equal(t, 12.5, *c.LiteLLM.CooldownTime)
 	require.Equal(t, 9, *c.LiteLLM.AllowedFails)
 	require.Equal(t, 1, *c.LiteLLM.NumRetries)

@@ -81,29 +81,33 @@ type AliasTarget struct {
 
 // RouterSettings are the router_settings.
 type RouterSettings struct {
-	Strategy           string                    `json:"routing_strategy,omitempty"`
-	StrategyArgs       json.RawMessage           `json:"routing_strategy_args,omitempty"`
-	Aliases            map[string]AliasTarget    `json:"model_group_alias,omitempty"`
-	Fallbacks          map[string][]string       `json:"fallbacks,omitempty"`
-	ContextFallbacks   map[string][]string       `json:"context_window_fallbacks,omitempty"`
-	ContentFallbacks   map[string][]string       `json:"content_policy_fallbacks,omitempty"`
-	MaxFallbacks       *int                      `json:"max_fallbacks,omitempty"`
-	NumRetries         *int                      `json:"num_retries,omitempty"`
-	RetryPolicy        map[string]int            `json:"retry_policy,omitempty"`
-	GroupRetryPolicy   map[string]map[string]int `json:"model_group_retry_policy,omitempty"`
-	RetryAfter         float64                   `json:"retry_after,omitempty"`
-	Timeout            float64                   `json:"timeout,omitempty"`
-	StreamTimeout      float64                   `json:"stream_timeout,omitempty"`
-	AllowedFails       *int                      `json:"allowed_fails,omitempty"`
-	AllowedFailsPolicy map[string]int            `json:"allowed_fails_policy,omitempty"`
-	CooldownTime       *float64                  `json:"cooldown_time,omitempty"`
-	DisableCooldowns   bool                      `json:"disable_cooldowns,omitempty"`
-	PreCallChecks      bool                      `json:"enable_pre_call_checks,omitempty"`
-	TagFiltering       bool                      `json:"enable_tag_filtering,omitempty"`
-	TagMatchAll        bool                      `json:"tag_match_all,omitempty"` // tag_filtering_match_any: false
-	DefaultParams      Params                    `json:"default_litellm_params,omitempty"`
-	ProviderBudgets    map[string]ModelBudget    `json:"provider_budget_config,omitempty"` // by provider
-	Raw                Params                    `json:"raw,omitempty"`
+	Strategy         string                    `json:"routing_strategy,omitempty"`
+	StrategyArgs     json.RawMessage           `json:"routing_strategy_args,omitempty"`
+	Aliases          map[string]AliasTarget    `json:"model_group_alias,omitempty"`
+	Fallbacks        map[string][]string       `json:"fallbacks,omitempty"`
+	ContextFallbacks map[string][]string       `json:"context_window_fallbacks,omitempty"`
+	ContentFallbacks map[string][]string       `json:"content_policy_fallbacks,omitempty"`
+	MaxFallbacks     *int                      `json:"max_fallbacks,omitempty"`
+	NumRetries       *int                      `json:"num_retries,omitempty"`
+	RetryPolicy      map[string]int            `json:"retry_policy,omitempty"`
+	GroupRetryPolicy map[string]map[string]int `json:"model_group_retry_policy,omitempty"`
+	RetryAfter       float64                   `json:"retry_after,omitempty"`
+	// RetryDelay is the first wait before an attempt and RetryDelayMax the longest,
+	// in seconds; 0: the usual ones. LiteLLM has them in the environment only.
+	RetryDelay         float64                `json:"retry_delay,omitempty"`
+	RetryDelayMax      float64                `json:"retry_delay_max,omitempty"`
+	Timeout            float64                `json:"timeout,omitempty"`
+	StreamTimeout      float64                `json:"stream_timeout,omitempty"`
+	AllowedFails       *int                   `json:"allowed_fails,omitempty"`
+	AllowedFailsPolicy map[string]int         `json:"allowed_fails_policy,omitempty"`
+	CooldownTime       *float64               `json:"cooldown_time,omitempty"`
+	DisableCooldowns   bool                   `json:"disable_cooldowns,omitempty"`
+	PreCallChecks      bool                   `json:"enable_pre_call_checks,omitempty"`
+	TagFiltering       bool                   `json:"enable_tag_filtering,omitempty"`
+	TagMatchAll        bool                   `json:"tag_match_all,omitempty"` // tag_filtering_match_any: false
+	DefaultParams      Params                 `json:"default_litellm_params,omitempty"`
+	ProviderBudgets    map[string]ModelBudget `json:"provider_budget_config,omitempty"` // by provider
+	Raw                Params                 `json:"raw,omitempty"`
 }
 
 // GeneralSettings are the general_settings. MasterKeyHash is the SHA-256 of the

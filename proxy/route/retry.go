@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -10,11 +11,10 @@ import (
 
 // LiteLLM's waits between attempts.
 const (
-	firstDelay    = 500 * time.Millisecond
-	longestDelay  = 8 * time.Second
-	jitter        = 750 * time.Millisecond
-	longestAsked  = time.Minute // the longest Retry-After that is waited for
-	delayDoubling = 4
+	firstDelay   = 500 * time.Millisecond
+	longestDelay = 8 * time.Second
+	jitter       = 750 * time.Millisecond
+	longestAsked = time.Minute // the longest Retry-After that is waited for
 )
 
 // again decides whether the group is asked once more after f, and how long to
@@ -139,10 +139,20 @@ func policyNames(c provider.Class) [2]string {
 // delay before the same deployments are asked again: what the provider asks for,
 // else half a second, doubling, with jitter; never less than retry_after.
 func (w *Walk) delay(f *provider.Error, waits int) time.Duration {
-	least := time.Duration(w.s.Config.Router.RetryAfter * float64(time.Second))
+	r := &w.s.Config.Router
+	least := seconds(r.RetryAfter)
 	if f.RetryAfter > 0 && f.RetryAfter <= longestAsked {
 		return max(f.RetryAfter, least)
 	}
-	d := min(firstDelay<<min(waits, delayDoubling), longestDelay)
-	return max(d, least) + time.Duration(w.r.chance()*float64(jitter))
+	first, longest := cmp.Or(seconds(r.RetryDelay), firstDelay), cmp.Or(seconds(r.RetryDelayMax), longestDelay)
+	d := first
+	for range waits {
+		if d >= longest {
+			break
+		}
+		d *= 2
+	}
+	return max(min(d, longest), least) + time.Duration(w.r.chance()*float64(jitter))
 }
+
+func seconds(f float64) time.Duration { return time.Duration(f * float64(time.Second)) }

@@ -193,6 +193,12 @@ func TestWaitsAreThoseOfLiteLLM(t *testing.T) {
 			require.Equal(t, tc.want, j.waits)
 		})
 	}
+	t.Run("as the environment says", func(t *testing.T) {
+		r := routing(t, strings.Replace(one, "%s", ", retry_after: 0.5", 1))
+		r.Config.Router.RetryDelay, r.Config.Router.RetryDelayMax = 0.25, 3
+		j := journey(t, r, route.Config{Random: func() float64 { return 0 }}, asks("m"), map[string][]*provider.Error{"a": fails(provider.Timeout)})
+		require.Equal(t, []time.Duration{0, s / 2, s / 2, s, 2 * s, 3 * s, 3 * s}, j.waits)
+	})
 }
 
 func TestFallbacksFollowTheFailure(t *testing.T) {
