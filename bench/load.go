@@ -38,7 +38,7 @@ func (r *result) percentile(p float64) time.Duration {
 
 // load runs the load child on core 1 and reads its result.
 func (s *stage) load(t target, clients int, length time.Duration, wish string, rate float64) (*result, error) {
-	cmd := pinned(1, s.self, "load", "-url", t.url, "-key", t.key, "-clients", strconv.Itoa(clients),
+	cmd := pinned(1, s.self, "load", "-url", t.url, "-key", t.key, "-group", t.group, "-clients", strconv.Itoa(clients),
 		"-time", length.String(), "-wish", wish, "-rate", strconv.FormatFloat(rate, 'f', -1, 64))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -57,16 +57,17 @@ func (s *stage) load(t target, clients int, length time.Duration, wish string, r
 
 // background starts a load that holds its streams open until killed.
 func (s *stage) background(t target, clients int, wish string) (*exec.Cmd, error) {
-	cmd := pinned(1, s.self, "load", "-url", t.url, "-key", t.key, "-clients", strconv.Itoa(clients), "-time", "60s", "-wish", wish)
+	cmd := pinned(1, s.self, "load", "-url", t.url, "-key", t.key, "-group", t.group, "-clients", strconv.Itoa(clients), "-time", "60s", "-wish", wish)
 	return cmd, cmd.Start()
 }
 
-const prompt = `{"model":"bench","messages":[{"role":"system","content":"You are a terse assistant that answers in one sentence and never explains itself. Stay on the subject, use plain words, and do not repeat the question. If you do not know, say so. Prefer figures to adjectives."},{"role":"user","content":"What does the fox do to the dog, and does the dog mind? Answer for the four seasons of the year, shortly, in the order winter, spring, summer, autumn, and say whether any of it depends on the weather, the breed of the dog or the time of day."}],"temperature":0.7,"max_tokens":64,"user":"%s"%s}`
+const prompt = `{"model":"%s","messages":[{"role":"system","content":"You are a terse assistant that answers in one sentence and never explains itself. Stay on the subject, use plain words, and do not repeat the question. If you do not know, say so. Prefer figures to adjectives."},{"role":"user","content":"What does the fox do to the dog, and does the dog mind? Answer for the four seasons of the year, shortly, in the order winter, spring, summer, autumn, and say whether any of it depends on the weather, the breed of the dog or the time of day."}],"temperature":0.7,"max_tokens":64,"user":"%s"%s}`
 
 func runLoadChild(args []string) {
 	f := flag.NewFlagSet("load", flag.ExitOnError)
 	url := f.String("url", "", "")
 	key := f.String("key", "", "")
+	group := f.String("group", oneDeployment, "")
 	clients := f.Int("clients", 1, "")
 	length := f.Duration("time", time.Second, "")
 	wish := f.String("wish", "", "")
@@ -77,7 +78,7 @@ func runLoadChild(args []string) {
 	if *wish != "" {
 		stream, user = `,"stream":true`, "stream:"+*wish
 	}
-	body := fmt.Sprintf(prompt, user, stream)
+	body := fmt.Sprintf(prompt, *group, user, stream)
 	addr := strings.TrimPrefix(*url, "http://")
 	req := fmt.Appendf(nil, "POST /v1/chat/completions HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", addr, *key, len(body), body)
 	var mu sync.Mutex

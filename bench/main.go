@@ -3,7 +3,7 @@
 // and memory, all on loopback, and prints the ratios with the figures to reach.
 //
 //	go run ./bench                  everything, about two minutes
-//	go run ./bench -only chat       one part: chat, stream, latency, chunks, memory, keys
+//	go run ./bench -only chat       one part: chat, several, stream, latency, chunks, memory, keys
 //	go run ./bench -only chat -profile cpu.out   with a CPU profile of the node
 //	go run ./bench -only region -keys 100000     three nodes, 100,000 keys used once a minute, beside nginx
 package main
@@ -19,17 +19,18 @@ import (
 )
 
 type options struct {
-	seconds time.Duration
-	passes  int
-	clients int
-	rate    float64
-	keys    int
-	minutes int
-	minute  time.Duration
-	only    string
-	profile string
-	sync    string
-	binary  string
+	seconds  time.Duration
+	passes   int
+	clients  int
+	rate     float64
+	keys     int
+	minutes  int
+	minute   time.Duration
+	only     string
+	profile  string
+	sync     string
+	binary   string
+	strategy string
 }
 
 func main() {
@@ -57,9 +58,10 @@ func main() {
 	flag.IntVar(&o.keys, "keys", 0, "region: how many keys are used once a minute each; 0 leaves it out")
 	flag.IntVar(&o.minutes, "minutes", 2, "region: how many minutes")
 	flag.DurationVar(&o.minute, "minute", time.Minute, "region: how long a minute is, for trials")
-	flag.StringVar(&o.only, "only", "", "one part: chat, stream, latency, chunks, memory, keys, region")
+	flag.StringVar(&o.only, "only", "", "one part: chat, several, stream, latency, chunks, memory, keys, region")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the node under the part's load to this file")
 	flag.StringVar(&o.sync, "sync", "process", "ledger.sync of the node: process or always")
+	flag.StringVar(&o.strategy, "strategy", "simple-shuffle", "routing_strategy of the node, for the part several")
 	flag.StringVar(&o.binary, "binary", "bin/tollgate", "the node's program")
 	flag.Parse()
 	if err := run(o); err != nil {
@@ -82,7 +84,7 @@ func run(o options) error {
 		name string
 		run  func(*stage, options) error
 	}{
-		{"memory", measureMemory}, {"chat", measureChat}, {"stream", measureStream},
+		{"memory", measureMemory}, {"chat", measureChat}, {"several", measureSeveral}, {"stream", measureStream},
 		{"latency", measureLatency}, {"chunks", measureChunks}, {"keys", measureKeys}, {"region", measureRegion},
 	}
 	for _, p := range parts {

@@ -47,6 +47,6 @@ func (s *stage) startNginx() (target, error) {
 	if err := cmd.Start(); err != nil {
 		return target{}, fmt.Errorf("start nginx: %w", err)
 	}
-	t := target{name: "nginx", url: "http://" + listen, key: "sk", cmd: cmd}
+	t := target{name: "nginx", url: "http://" + listen, key: "sk", group: oneDeployment, cmd: cmd}
 	return t, waitFor(t.url + "/ready")
 }

@@ -14,7 +14,7 @@ import (
 
 // measureCPU runs passes on both targets in shuffled order and prints the
 // processor time per request of each, the median of its passes.
-func measureCPU(s *stage, o options, what, wish string, limit float64) error {
+func measureCPU(s *stage, o options, what, group, wish string, limit float64) error {
 	if o.profile != "" {
 		done := make(chan error, 1)
 		go func() { done <- s.takeProfile(o) }()
@@ -25,6 +25,7 @@ func measureCPU(s *stage, o options, what, wish string, limit float64) error {
 		}()
 	}
 	forwarder, node := s.targets()
+	node.group = group
 	micros := map[string][]float64{}
 	rate := map[string][]float64{}
 	order := []target{}
@@ -55,22 +56,30 @@ func measureCPU(s *stage, o options, what, wish string, limit float64) error {
 }
 
 func measureChat(s *stage, o options) error {
-	limit := 2.2
+	return measureCPU(s, o, "chat", oneDeployment, "", chatLimit(o))
+}
+
+// measureSeveral is a chat call to a group of which a deployment has to be chosen.
+func measureSeveral(s *stage, o options) error {
+	return measureCPU(s, o, "several", severalDeployments, "", chatLimit(o))
+}
+
+func chatLimit(o options) float64 {
 	if o.sync == "always" {
-		limit = 3.5
+		return 3.5
 	}
-	return measureCPU(s, o, "chat", "", limit)
+	return 2.2
 }
 
 func measureStream(s *stage, o options) error {
-	return measureCPU(s, o, "stream20", "20:0", 1.6)
+	return measureCPU(s, o, "stream20", oneDeployment, "20:0", 1.6)
 }
 
 // measureLatency sends one request at a time, the targets taking turns in
 // random order, and compares each with the upstream itself.
 func measureLatency(s *stage, o options) error {
 	forwarder, node := s.targets()
-	direct := target{name: "direct", url: s.mockURL, key: "sk"}
+	direct := target{name: "direct", url: s.mockURL, key: "sk", group: oneDeployment}
 	ts := []target{direct, forwarder, node}
 	all := map[string][]time.Duration{}
 	for range 8 {

@@ -226,7 +226,7 @@ func measureRegion(s *stage, o options) error {
 	fmt.Printf("region   at rest: %v of processor time a second, %d commands in %v, %.0f MiB the largest node\n", idle, to-from, rest, float64(r.rss())/(1<<20))
 
 	rate := float64(o.keys) / 60
-	direct := target{name: "direct", url: s.mockURL, key: "sk"}
+	direct := target{name: "direct", url: s.mockURL, key: "sk", group: oneDeployment}
 	forwarder, _ := s.targets()
 	base := map[string]*spreadRun{}
 	for _, t := range []target{direct, nginx, forwarder} {

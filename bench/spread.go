@@ -38,7 +38,7 @@ func runSpreadChild(args []string) {
 		}
 		keys = strings.Split(string(raw), "\n")
 	}
-	s := spreader{addrs: strings.Split(strings.ReplaceAll(*urls, "http://", ""), ","), keys: keys, body: fmt.Sprintf(prompt, "bench", ""),
+	s := spreader{addrs: strings.Split(strings.ReplaceAll(*urls, "http://", ""), ","), keys: keys, body: fmt.Sprintf(prompt, oneDeployment, "bench", ""),
 		every: time.Duration(float64(time.Second) / *rate), begin: time.Now().Add(100 * time.Millisecond), length: *length}
 	var mu sync.Mutex
 	var total result

@@ -33,17 +33,30 @@ type stage struct {
 	key       string
 }
 
-const config = `
-model_list:
-  - model_name: bench
-    litellm_params:
-      model: openai/gpt-4o-mini
-      api_base: %s/v1
-      api_key: sk-upstream
-tollgate_settings:
-  ledger:
-    sync: %s
-`
+// The model groups of the node: one with a single deployment and no settings, as
+// most are, and one with several, each with limits of its own, a fallback and
+// retries.
+const (
+	oneDeployment      = "bench"
+	severalDeployments = "several"
+	deployments        = 4
+)
+
+// configOf is the node's config.
+func configOf(provider string, o options) []byte {
+	var b bytes.Buffer
+	deployment := func(group, key, more string) {
+		fmt.Fprintf(&b, "  - model_name: %s\n    litellm_params:\n      model: openai/gpt-4o-mini\n      api_base: %s/v1\n      api_key: %s\n%s", group, provider, key, more)
+	}
+	b.WriteString("model_list:\n")
+	deployment(oneDeployment, "sk-upstream", "")
+	for i := range deployments {
+		deployment(severalDeployments, fmt.Sprintf("sk-upstream-%d", i), "      rpm: 100000000\n      tpm: 100000000000\n")
+	}
+	fmt.Fprintf(&b, "router_settings:\n  routing_strategy: %s\n  num_retries: 2\n  fallbacks: [{%s: [%s]}]\n", o.strategy, severalDeployments, oneDeployment)
+	fmt.Fprintf(&b, "tollgate_settings:\n  ledger:\n    sync: %s\n", o.sync)
+	return b.Bytes()
+}
 
 func start(o options) (*stage, error) {
 	dir, err := os.MkdirTemp("", "bench")
@@ -68,7 +81,7 @@ func (s *stage) launch(o options) error {
 	s.mock = pinned(1, s.self, "mock", mock)
 	s.forwarder = pinned(0, s.self, "forward", forw, s.mockURL)
 	file := filepath.Join(s.dir, "config.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, config, s.mockURL, o.sync), 0o600); err != nil {
+	if err := os.WriteFile(file, configOf(s.mockURL, o), 0o600); err != nil {
 		return err
 	}
 	binary, err := filepath.Abs(o.binary)
@@ -102,7 +115,7 @@ func (s *stage) launch(o options) error {
 // makeKey makes a virtual key with every kind of limit and a budget, none of
 // which the load reaches: the node is always measured governed.
 func (s *stage) makeKey() error {
-	body := `{"key_alias":"bench","models":["bench"],"rpm_limit":100000000,"tpm_limit":100000000000,"max_parallel_requests":100000,"max_budget":1000000,"budget_duration":"30d"}`
+	body := `{"key_alias":"bench","models":["bench","several"],"rpm_limit":100000000,"tpm_limit":100000000000,"max_parallel_requests":100000,"max_budget":1000000,"budget_duration":"30d"}`
 	req, err := http.NewRequest(http.MethodPost, s.nodeURL+"/key/generate", strings.NewReader(body))
 	if err != nil {
 		return err
@@ -139,14 +152,15 @@ func (s *stage) stop() {
 
 // target is what one measurement goes to.
 type target struct {
-	name string
-	url  string
-	key  string
-	cmd  *exec.Cmd // nil for the mock itself
+	name  string
+	url   string
+	key   string
+	group string
+	cmd   *exec.Cmd // nil for the mock itself
 }
 
 func (s *stage) targets() (forwarder, node target) {
-	return target{"forwarder", s.forwURL, "sk-upstream", s.forwarder}, target{"tollgate", s.nodeURL, s.key, s.node}
+	return target{"forwarder", s.forwURL, "sk-upstream", oneDeployment, s.forwarder}, target{"tollgate", s.nodeURL, s.key, oneDeployment, s.node}
 }
 
 // alone runs f while the other process on the measured core is stopped.
