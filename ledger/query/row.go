@@ -190,24 +190,24 @@ type costBreakdown struct {
 
 // own is what we know beyond LiteLLM: enough to recompute the bill.
 type own struct {
-	CallID         string          `json:"call_id"`
-	Node           string          `json:"node,omitempty"`
-	Region         string          `json:"region,omitempty"`
-	DataRegions    []string        `json:"data_regions,omitempty"`
-	PriceVersion   string          `json:"price_version,omitempty"`
-	Priced         bool            `json:"priced"`
-	Notes          []string        `json:"notes,omitempty"`
-	Reserved       string          `json:"reserved,omitempty"`
-	Attempts       []attempt       `json:"attempts,omitempty"`
-	Charges        []charge        `json:"charges,omitempty"`
-	Refusal        *limitRefused   `json:"refusal,omitempty"`
-	Stream         bool            `json:"stream,omitempty"`
-	Estimated      bool            `json:"usage_estimated,omitempty"`
-	Usage          price.Usage     `json:"usage"`
-	ProviderUsage  json.RawMessage `json:"provider_usage,omitempty"`
-	CacheReadCost  float64         `json:"cache_read_cost,omitempty"`
-	CacheWriteCost float64         `json:"cache_write_cost,omitempty"`
-	ReasoningCost  float64         `json:"reasoning_cost,omitempty"`
+	CallID         string              `json:"call_id"`
+	Node           string              `json:"node,omitempty"`
+	Region         string              `json:"region,omitempty"`
+	DataRegions    []string            `json:"data_regions,omitempty"`
+	PriceVersion   string              `json:"price_version,omitempty"`
+	Priced         bool                `json:"priced"`
+	Notes          []string            `json:"notes,omitempty"`
+	Reserved       string              `json:"reserved,omitempty"`
+	Attempts       []store.ToldAttempt `json:"attempts,omitempty"`
+	Charges        []charge            `json:"charges,omitempty"`
+	Refusal        *limitRefused       `json:"refusal,omitempty"`
+	Stream         bool                `json:"stream,omitempty"`
+	Estimated      bool                `json:"usage_estimated,omitempty"`
+	Usage          price.Usage         `json:"usage"`
+	ProviderUsage  json.RawMessage     `json:"provider_usage,omitempty"`
+	CacheReadCost  float64             `json:"cache_read_cost,omitempty"`
+	CacheWriteCost float64             `json:"cache_write_cost,omitempty"`
+	ReasoningCost  float64             `json:"reasoning_cost,omitempty"`
 }
 
 // reserved are the names that only the gateway may write at the top level.
@@ -267,7 +267,7 @@ func fixedOf(e *store.Entry) *fixed {
 			Output: c.Output.Add(c.Reasoning).USD(), Total: c.Total.USD(), Tools: c.Tools.USD(), Original: c.Total.USD(),
 		},
 		Tollgate: own{
-			CallID: uuid.UUID(e.CallID).String(), Node: e.Node, Charges: charges(e), Refusal: refusalOf(e.Refused), Region: e.Region, DataRegions: e.DataRegions, PriceVersion: c.Version, Priced: c.Priced, Notes: c.Notes, Attempts: attempts(e),
+			CallID: uuid.UUID(e.CallID).String(), Node: e.Node, Charges: charges(e), Refusal: refusalOf(e.Refused), Region: e.Region, DataRegions: e.DataRegions, PriceVersion: c.Version, Priced: c.Priced, Notes: c.Notes, Attempts: e.ToldAttempts(),
 			Stream: e.Stream, Estimated: u.Estimated, Usage: *u, ProviderUsage: validOrNothing(e.RawUsage),
 			CacheReadCost: c.CacheRead.USD(), CacheWriteCost: c.CacheWrite.USD(), ReasoningCost: c.Reasoning.USD(),
 		},

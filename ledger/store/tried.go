@@ -23,6 +23,33 @@ type Attempt struct {
 	After, Wait, Took time.Duration
 }
 
+// ToldAttempt is an attempt as rows and callbacks tell it, with times in
+// milliseconds.
+type ToldAttempt struct {
+	Group    string  `json:"model_group"`
+	ID       string  `json:"model_id,omitempty"`
+	Model    string  `json:"model"`
+	Provider string  `json:"provider,omitempty"`
+	Region   string  `json:"region,omitempty"`
+	Reason   string  `json:"reason,omitempty"`
+	Error    string  `json:"error,omitempty"`
+	Status   int     `json:"status,omitempty"`
+	AfterMs  float64 `json:"after_ms"`
+	WaitMs   float64 `json:"wait_ms,omitempty"`
+	TookMs   float64 `json:"took_ms"`
+}
+
+// ToldAttempts are all attempts of a call that had to be told of.
+func (e *Entry) ToldAttempts() []ToldAttempt {
+	millis := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	var out []ToldAttempt
+	for _, a := range e.Tried {
+		out = append(out, ToldAttempt{Group: a.Group, ID: a.ModelID, Model: a.Model, Provider: a.Provider, Region: a.Region,
+			Reason: a.Reason, Error: a.Class, Status: a.Status, AfterMs: millis(a.After), WaitMs: millis(a.Wait), TookMs: millis(a.Took)})
+	}
+	return out
+}
+
 // Fields of an attempt. They are for ever, as those of an entry.
 const (
 	tGroup = 1 + iota

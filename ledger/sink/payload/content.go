@@ -49,19 +49,19 @@ func contentOf(e *store.Entry) json.RawMessage {
 // fixed are the keys of metadata that only the gateway writes.
 type fixed struct {
 	*caller
-	SpendLogsMetadata json.RawMessage `json:"spend_logs_metadata"`
-	IP                *string         `json:"requester_ip_address"`
-	Requester         json.RawMessage `json:"requester_metadata"`
-	Guardrails        []string        `json:"applied_guardrails"`
-	PromptManagement  any             `json:"prompt_management_metadata"`
-	MCP               any             `json:"mcp_tool_call_metadata"`
-	VectorStore       any             `json:"vector_store_request_metadata"`
-	Usage             usage           `json:"usage_object"`
-	ColdStorage       any             `json:"cold_storage_object_key"`
-	AttemptedRetries  int             `json:"attempted_retries,omitempty"`
-	Fallbacks         int             `json:"attempted_fallbacks,omitempty"`
-	ServedGroup       string          `json:"model_group,omitempty"` // of a fallback that answered
-	Attempts          []attempt       `json:"tollgate_attempts,omitempty"`
+	SpendLogsMetadata json.RawMessage     `json:"spend_logs_metadata"`
+	IP                *string             `json:"requester_ip_address"`
+	Requester         json.RawMessage     `json:"requester_metadata"`
+	Guardrails        []string            `json:"applied_guardrails"`
+	PromptManagement  any                 `json:"prompt_management_metadata"`
+	MCP               any                 `json:"mcp_tool_call_metadata"`
+	VectorStore       any                 `json:"vector_store_request_metadata"`
+	Usage             usage               `json:"usage_object"`
+	ColdStorage       any                 `json:"cold_storage_object_key"`
+	AttemptedRetries  int                 `json:"attempted_retries,omitempty"`
+	Fallbacks         int                 `json:"attempted_fallbacks,omitempty"`
+	ServedGroup       string              `json:"model_group,omitempty"` // of a fallback that answered
+	Attempts          []store.ToldAttempt `json:"tollgate_attempts,omitempty"`
 }
 
 type caller struct {
@@ -83,7 +83,7 @@ func metadata(e *store.Entry, o Options) (json.RawMessage, error) {
 	f := fixed{
 		SpendLogsMetadata: valid(e.SpendLogsMetadata, "null"), IP: optional(e.IP), Guardrails: []string{},
 		Usage: usageOf(&e.Usage), Requester: json.RawMessage("null"),
-		AttemptedRetries: e.Retried(), Fallbacks: e.Fallbacks, ServedGroup: e.ServedGroup(), Attempts: attempts(e),
+		AttemptedRetries: e.Retried(), Fallbacks: e.Fallbacks, ServedGroup: e.ServedGroup(), Attempts: e.ToldAttempts(),
 	}
 	if o.HideCaller {
 		f.IP = nil
