@@ -12,7 +12,14 @@ import (
 // level that the cluster has taken, never from what a node could do.
 const (
 	FeatureMin uint32 = 1
-	FeatureMax uint32 = 1
+	FeatureMax uint32 = 2
+)
+
+// What a level brings. Nodes of an older release would stop at the one and count
+// otherwise than the rest by the other.
+const (
+	FeatureClaims uint32 = 2 // claims of calls' Idempotency-Keys
+	FeatureAnew   uint32 = 2 // budgets that begin with their owner's making
 )
 
 // left is why a node was taken out that asked for it.

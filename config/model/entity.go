@@ -56,6 +56,38 @@ type Spending struct {
 	// counts, Unix seconds; 0 when the budget never resets. In any other window
 	// it counts for nothing.
 	SpendOffsetWindow int64 `json:"spend_offset_window,omitempty"`
+	// SpendFrom is set where an object of the same id was deleted before, or where
+	// an operator has set the spend of a budget that never resets: no window of
+	// its budgets begins earlier, Unix seconds. So nothing that was granted to or
+	// spent by the one before is in a window of this one, whichever node still
+	// holds or tells it.
+	SpendFrom int64 `json:"spend_from,omitempty"`
+	// SpendBase is what those before had spent in all. The ledgers count by id:
+	// it is taken off the sum of all time.
+	SpendBase unit.Money `json:"spend_base_nano,omitempty"`
+}
+
+// SpendingOf is what an entity may spend; nil for kinds that spend nothing.
+func SpendingOf(e Entity) *Spending {
+	switch e := e.(type) {
+	case *Key:
+		return &e.Spending
+	case *User:
+		return &e.Spending
+	case *Team:
+		return &e.Spending
+	case *Organization:
+		return &e.Spending
+	case *EndUser:
+		return &e.Spending
+	case *Tag:
+		return &e.Spending
+	case *Member:
+		return &e.Spending
+	case *OrgMember:
+		return &e.Spending
+	}
+	return nil
 }
 
 // ModelBudget is a budget for one model under one key.

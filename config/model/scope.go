@@ -67,6 +67,18 @@ type BudgetDef struct {
 	// an endless one) beside what the ledger has; negative after a reset.
 	Offset       unit.Money
 	OffsetWindow int64
+	// From is the earliest that a window may begin, see Spending.SpendFrom.
+	From int64
+}
+
+// Span is the window of the budget that holds at now: its start, by which it is
+// known, and its end, Unix seconds. An endless one begins at From, ends at 0.
+func (d *BudgetDef) Span(now time.Time, loc *time.Location) (start, end int64) {
+	if d.Window.Endless() {
+		return max(0, d.From), 0
+	}
+	s, e := d.Window.Span(now, d.Anchor, loc)
+	return max(s.Unix(), d.From), e.Unix()
 }
 
 // OffsetIn is what counts as spent beside the ledger's sum in one window.

@@ -219,10 +219,11 @@ func (s *Snapshot) plain(limit *unit.Money, duration string, anchor time.Time, m
 	return d, true
 }
 
-// offset takes over what an operator has set as spent: it belongs to whoever is
-// charged, also where the limit comes from a shared row or a default.
+// offset takes over what an operator has set as spent, and from when the budget
+// counts: both belong to whoever is charged, also where the limit comes from a
+// shared row or a default.
 func offset(d *model.BudgetDef, sp *model.Spending) {
-	d.Offset, d.OffsetWindow = sp.SpendOffset, sp.SpendOffsetWindow
+	d.Offset, d.OffsetWindow, d.From = sp.SpendOffset, sp.SpendOffsetWindow, sp.SpendFrom
 }
 
 func amount(limit *unit.Money, duration string, anchor time.Time) (model.BudgetDef, bool) {

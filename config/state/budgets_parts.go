@@ -16,15 +16,15 @@ func (s *Snapshot) partBudget(sc model.Scope) (model.BudgetDef, bool) {
 	switch sc.Dim {
 	case model.DimModelPerKey:
 		if k, ok := s.Keys.Get(owner); ok {
-			return s.modelBudget(k.ModelMaxBudget, part, k.CreatedAt, k.BudgetMode)
+			return since(&k.Spending)(s.modelBudget(k.ModelMaxBudget, part, k.CreatedAt, k.BudgetMode))
 		}
 	case model.DimModelPerTeam:
 		if t, ok := s.Teams.Get(owner); ok {
-			return s.modelBudget(t.ModelMaxBudget, part, t.CreatedAt, t.BudgetMode)
+			return since(&t.Spending)(s.modelBudget(t.ModelMaxBudget, part, t.CreatedAt, t.BudgetMode))
 		}
 	case model.DimModelPerUser:
 		if u, ok := s.Users.Get(owner); ok {
-			return s.modelBudget(u.ModelMaxBudget, part, u.CreatedAt, u.BudgetMode)
+			return since(&u.Spending)(s.modelBudget(u.ModelMaxBudget, part, u.CreatedAt, u.BudgetMode))
 		}
 	case model.DimModelPerEndUser:
 		// A customer's name is whatever a client sends: the group is what stands last.
@@ -33,11 +33,11 @@ func (s *Snapshot) partBudget(sc model.Scope) (model.BudgetDef, bool) {
 		}
 	case model.DimKeyWindow:
 		if k, ok := s.Keys.Get(owner); ok {
-			return s.windowBudget(k.BudgetWindows, part, k.CreatedAt, k.BudgetMode)
+			return since(&k.Spending)(s.windowBudget(k.BudgetWindows, part, k.CreatedAt, k.BudgetMode))
 		}
 	case model.DimTeamWindow:
 		if t, ok := s.Teams.Get(owner); ok {
-			return s.windowBudget(t.BudgetWindows, part, t.CreatedAt, t.BudgetMode)
+			return since(&t.Spending)(s.windowBudget(t.BudgetWindows, part, t.CreatedAt, t.BudgetMode))
 		}
 	case model.DimDeployment:
 		return s.deploymentBudget(sc.ID)
@@ -47,6 +47,14 @@ func (s *Snapshot) partBudget(sc model.Scope) (model.BudgetDef, bool) {
 		}
 	}
 	return model.BudgetDef{}, false
+}
+
+// since has a part of an owner's budgets count from when the owner's do.
+func since(owner *model.Spending) func(model.BudgetDef, bool) (model.BudgetDef, bool) {
+	return func(d model.BudgetDef, ok bool) (model.BudgetDef, bool) {
+		d.From = owner.SpendFrom
+		return d, ok
+	}
 }
 
 func (s *Snapshot) modelBudget(m map[string]model.ModelBudget, name string, anchor time.Time, mode string) (model.BudgetDef, bool) {

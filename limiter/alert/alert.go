@@ -129,7 +129,7 @@ func (w *Watcher) check(ctx context.Context, s *state.Snapshot, u budget.Use, wi
 	if def.Limit != unit.MaxMoney {
 		a.Max = def.Limit
 	}
-	if u.Window != 0 {
+	if !def.Window.Endless() {
 		_, end := def.Window.Span(time.Unix(u.Window, 0), def.Anchor, location(s))
 		a.Resets = end.UTC()
 	}

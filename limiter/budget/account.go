@@ -158,6 +158,7 @@ type record struct {
 	window int64      // CurrentWindow until the bank has named it
 	end    int64
 	limit  unit.Money // as the last call's snapshot had it
+	since  int64      // likewise: the earliest that a window of the budget may begin
 	soft   bool
 
 	g, s, r  unit.Money // of this start, cumulative
@@ -322,10 +323,11 @@ func (r *record) recalled() bool { return r.nodes > 1 && (r.tight || r.exact()) 
 // should then be what is spent on all nodes.
 func (r *record) nearing() bool { return r.tight || r.spent() >= r.limit/5*4 }
 
-// over reports whether the window has ended by this node's clock. A bank whose
-// clock says otherwise is believed for one retry.
+// over reports whether the window has ended by this node's clock, or is one of
+// an owner who is gone. A bank whose clock says otherwise is believed for one
+// retry.
 func (r *record) over(now time.Time, retry time.Duration) bool {
-	return r.end != 0 && now.Unix() >= r.end && now.Sub(r.unrolled) >= retry
+	return r.window < r.since || r.end != 0 && now.Unix() >= r.end && now.Sub(r.unrolled) >= retry
 }
 
 // kick makes sure that a record is looked at by the next batch.

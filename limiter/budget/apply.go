@@ -174,11 +174,7 @@ func (w *window) grant(l *lease, limit unit.Money, it *Item) (met bool) {
 // open brings a budget to the window that holds now. Windows open lazily, by
 // the first command that concerns the budget, so midnight is not a storm.
 func (b *Bank) open(scope model.Scope, def *model.BudgetDef, call unit.Money, notices *[]Notice) *entry {
-	start, end := int64(0), int64(0)
-	if !def.Window.Endless() {
-		s, n := def.Window.Span(time.Unix(b.now, 0), def.Anchor, b.location())
-		start, end = s.Unix(), n.Unix()
-	}
+	start, end := def.Span(time.Unix(b.now, 0), b.location())
 	e := b.write(scope)
 	if len(e.windows) > 0 {
 		cur := &e.windows[0]

@@ -312,7 +312,7 @@ func (a *Account) roll(r *record, v *View, now time.Time) {
 	sh := &a.shelf[shelfOf(r.scope)]
 	next := a.blank(r.scope)
 	next.from(*v)
-	next.limit, next.soft, next.call, next.demand = r.limit, r.soft, r.call, r.demand
+	next.limit, next.soft, next.since, next.call, next.demand = r.limit, r.soft, r.since, r.call, r.demand
 	next.answered, next.progress = now, now
 	r.gone = true
 	sh.mu.Lock()

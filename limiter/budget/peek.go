@@ -33,7 +33,7 @@ func (a *Account) Peek(charges []Charge, least unit.Money) []Standing {
 		r := a.glimpse(c, now)
 		known := r.window != CurrentWindow
 		if !known {
-			r.window = 0 // nothing is spent yet; an endless budget's correction counts
+			r.window = max(0, c.Def.From) // nothing is spent yet; an endless budget's correction counts
 		}
 		s := Standing{Scope: c.Scope, Limit: c.Def.Limit, Spent: r.spent().Add(c.Def.OffsetIn(r.window)), Reserved: r.reserved,
 			Need: max(0, least), Soft: c.Def.Soft, Known: known, No: a.refuse(r, i, c, max(0, least), now)}
@@ -48,7 +48,7 @@ func (a *Account) Peek(charges []Charge, least unit.Money) []Standing {
 // glimpse is a record that nobody else has: what this node knows of a budget's
 // present window, with what its copy of the bank knows beyond it.
 func (a *Account) glimpse(c *Charge, now time.Time) *record {
-	seen := &record{scope: c.Scope, window: CurrentWindow}
+	seen := &record{scope: c.Scope, window: CurrentWindow, since: c.Def.From}
 	sh := &a.shelf[shelfOf(c.Scope)]
 	sh.mu.RLock()
 	r := sh.m[c.Scope]

@@ -137,7 +137,7 @@ func (a *Account) latest(no *Exhausted) *Exhausted {
 
 // refuse says no when settled spend alone leaves no room. It needs the lock.
 func (a *Account) refuse(r *record, i int, c *Charge, least unit.Money, now time.Time) *Exhausted {
-	if c.Def.Limit > 0 && (r.window == CurrentWindow || r.over(now, a.cfg.Retry)) {
+	if c.Def.Limit > 0 && (r.window == CurrentWindow || r.window < c.Def.From || r.over(now, a.cfg.Retry)) {
 		return nil
 	}
 	spent, limit := r.spent(), c.Def.LimitIn(r.window)
@@ -211,8 +211,8 @@ func (a *Account) judge(charges []Charge, recs []*record, want *unit.Money, leas
 	amount := *want
 	for i, r := range recs {
 		c := &charges[i]
-		r.limit, r.soft = c.Def.LimitIn(r.window), c.Def.Soft
-		if now.Sub(r.unknown) < a.cfg.WaitMax {
+		r.limit, r.soft, r.since = c.Def.LimitIn(r.window), c.Def.Soft, max(r.since, c.Def.From)
+		if now.Sub(r.unknown) < a.cfg.WaitMax && (r.window == CurrentWindow || r.window >= c.Def.From) {
 			return verdict{err: ErrUnknown}
 		}
 		moved := a.moved(h, i, r)
@@ -229,7 +229,9 @@ func (a *Account) judge(charges []Charge, recs []*record, want *unit.Money, leas
 			}
 		}
 		switch {
-		case r.window == CurrentWindow || r.behind(w):
+		case r.window == CurrentWindow || r.window < c.Def.From || r.behind(w):
+			// What is held in a window from before From was another owner's: unlike
+			// the credit of a window that has just ended, it is never spent.
 			block = first(block, r)
 		case c.Def.Soft || avail >= amount:
 		case least < amount && avail >= least && r.scarce(now, a.cfg.Retry):

@@ -47,6 +47,7 @@ func (n *node) openFront() error {
 		OpenAnswer: func(entity, sealed string) (string, error) { return n.box.Open(entity, "answer", sealed) },
 		Verify:     func(ctx context.Context) (*verify.Report, error) { return verify.All(ctx, n.verify, nil) },
 		Explain:    n.explain, Flushes: n.db != nil,
+		Anew:  func() bool { return n.cluster.Feature() >= cluster.FeatureAnew },
 		Spend: n.openSpend(n.openQuery()), Limits: rateLooker{n.rates}, Audit: audits, Cache: caches{n.cache, n}, Checks: n.checks,
 		SealDeployment: n.sealDeployment, IsSecret: file.IsSecretParam,
 		MasterKeyHash: n.masterHash, Regions: n.regions, Clock: n.clock, Logger: n.log, Rand: rand.Reader,

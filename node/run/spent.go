@@ -68,7 +68,15 @@ type spentAnswer struct {
 	Version     int          `json:"v"`
 	Incarnation uint64       `json:"incarnation"`
 	Spent       []unit.Money `json:"spent"`
+	// Windows are the starts of the newest windows in which calls of this start
+	// were lately charged, also of budgets that are gone; none where there is none.
+	// Booked are what was booked in them.
+	Windows []int64      `json:"windows,omitempty"`
+	Booked  []unit.Money `json:"booked,omitempty"`
 }
+
+// noWindow stands for the window of a budget that no call was charged to lately.
+const noWindow = -1
 
 // mostAsked bounds one question, and with it what an answer takes to make.
 const mostAsked = 20_000
@@ -92,8 +100,8 @@ func decodeSpentAnswer(data []byte, scopes int) (*spentAnswer, error) {
 	if err := json.Unmarshal(data, &a); err != nil {
 		return nil, fmt.Errorf("read an answer about spend: %w", err)
 	}
-	if a.Version != spentVersion || len(a.Spent) != scopes {
-		return nil, fmt.Errorf("answer about spend of version %d with %d of %d sums", a.Version, len(a.Spent), scopes)
+	if a.Version != spentVersion || len(a.Spent) != scopes || len(a.Windows) != len(a.Booked) || len(a.Windows) != 0 && len(a.Windows) != scopes {
+		return nil, fmt.Errorf("answer about spend of version %d with %d of %d sums and %d windows", a.Version, len(a.Spent), scopes, len(a.Windows))
 	}
 	return &a, nil
 }
@@ -109,11 +117,16 @@ func (s *spend) serve(_ context.Context, _ string, request []byte) ([]byte, erro
 
 // local is what this start of this node has booked.
 func (s *spend) local(q *spentQuestion) *spentAnswer {
-	a := &spentAnswer{Version: spentVersion, Incarnation: s.inc, Spent: make([]unit.Money, len(q.Scopes))}
+	a := &spentAnswer{Version: spentVersion, Incarnation: s.inc, Spent: make([]unit.Money, len(q.Scopes)),
+		Windows: make([]int64, len(q.Scopes)), Booked: make([]unit.Money, len(q.Scopes))}
 	for i, sc := range q.Scopes {
+		own, window, ok := s.account.Own(sc)
+		if a.Windows[i] = noWindow; ok {
+			a.Windows[i], a.Booked[i] = window, own
+		}
 		if q.Since[i] == 0 {
 			a.Spent[i] = s.ledger.SpendOf(sc)
-		} else if own, window, ok := s.account.Own(sc); ok && window >= q.Since[i] {
+		} else if ok && window >= q.Since[i] {
 			a.Spent[i] = own
 		}
 	}
@@ -165,6 +178,42 @@ func (s *spend) everywhere(ctx context.Context, asked []admin.Spending) (out []u
 		}
 	}
 	return out, away
+}
+
+// Before asks all nodes at once what they know of objects that bear these ids or
+// bore them.
+func (s *spend) Before(ctx context.Context, scopes []model.Scope) ([]admin.Before, []string) {
+	out := make([]admin.Before, 0, len(scopes))
+	var away []string
+	for part := range slices.Chunk(scopes, mostAsked) {
+		answers, without := s.ask(ctx, &spentQuestion{Version: spentVersion, Scopes: part, Since: make([]int64, len(part))})
+		away = append(away, without...)
+		for i, sc := range part {
+			out = append(out, s.before(sc, i, answers))
+		}
+	}
+	slices.Sort(away)
+	return out, slices.Compact(away)
+}
+
+func (s *spend) before(sc model.Scope, i int, answers map[string]*spentAnswer) admin.Before {
+	b := admin.Before{Window: noWindow}
+	v, open := s.bank.Look(sc, "", 0)
+	if open {
+		b.Window, b.Counted = v.Window, v.Settled
+	}
+	for node, a := range answers {
+		b.Spent = b.Spent.Add(a.Spent[i])
+		if len(a.Windows) == 0 { // of a release that does not tell
+			continue
+		}
+		b.Window = max(b.Window, a.Windows[i])
+		if open && a.Windows[i] == v.Window {
+			mine, _ := s.bank.Look(sc, budget.NodeID(node), a.Incarnation)
+			b.Counted = b.Counted.Add(max(0, a.Booked[i]-mine.Spent))
+		}
+	}
+	return b
 }
 
 // ask puts a question to every node with a ledger, this one included.

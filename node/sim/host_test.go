@@ -255,6 +255,14 @@ func (r *run) proposeBudget(ctx context.Context, payload []byte) (*budget.Answer
 // noSpend has no spend to tell.
 type noSpend struct{ query.Query }
 
+func (noSpend) Before(_ context.Context, scopes []model.Scope) ([]admin.Before, []string) {
+	out := make([]admin.Before, len(scopes))
+	for i := range out {
+		out[i].Window = -1
+	}
+	return out, nil
+}
+
 func (noSpend) Spent(model.Scope, time.Time) unit.Money { return 0 }
 
 func (noSpend) Everywhere(_ context.Context, asked []admin.Spending) ([]unit.Money, []string) {

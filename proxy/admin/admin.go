@@ -45,11 +45,14 @@ type Deps struct {
 	// made it, or not again.
 	SealAnswer func(entity, plain string) (sealed string, err error)
 	OpenAnswer func(entity, sealed string) (plain string, err error)
-	Spend      Spend
-	Limits     Limits // nil: what limits have left is not shown
-	Audit      Audit  // nil: the audit log is empty
-	Cache      Cache  // nil: no answers are kept
-	Checks     Checks // nil: nothing is kept of models' health checks
+	// Anew reports whether every node knows budgets that begin with their owner's
+	// making; nil: all do.
+	Anew   func() bool
+	Spend  Spend
+	Limits Limits // nil: what limits have left is not shown
+	Audit  Audit  // nil: the audit log is empty
+	Cache  Cache  // nil: no answers are kept
+	Checks Checks // nil: nothing is kept of models' health checks
 	// SealDeployment resolves environment references in a deployment's
 	// parameters and seals the secrets among them, in place. Nil refuses
 	// deployments that bring secrets.

@@ -41,6 +41,10 @@ type call struct {
 	warnings []string                // that the answer carries
 	live     *live                   // what an answer shows of all nodes; nil while a write is worked out
 	counted  map[Spending]unit.Money // what a write counts from
+	// former is what nodes know of ids that a write uses, but for the silent ones.
+	former map[model.Scope]Before
+	silent []string
+	drawn  map[string]bool // ids made at random: nobody bore them
 }
 
 // serve runs the handler on the newest state here, once per Idempotency-Key.

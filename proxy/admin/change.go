@@ -34,6 +34,7 @@ func (c *call) submit(build func(s *state.Snapshot) ([]model.Change, *refusal.Re
 		if r != nil {
 			return c.unlessDone(r, s.Index)
 		}
+		c.lives(s, changes)
 		if len(changes) == 0 {
 			c.s = s
 			c.written(s.Index)
@@ -194,13 +195,22 @@ func (c *call) newID() (string, *refusal.Refusal) {
 	if c.key != "" {
 		c.ids++
 		sum := c.identity()
-		return uuid.NewSHA1(uuid.UUID(sum[:16]), []byte(strconv.Itoa(c.ids))).String(), nil
+		return c.draw(uuid.NewSHA1(uuid.UUID(sum[:16]), []byte(strconv.Itoa(c.ids))).String()), nil
 	}
 	id, err := uuid.NewV7FromReader(c.a.Rand)
 	if err != nil {
 		return "", c.noRandom(err)
 	}
-	return id.String(), nil
+	return c.draw(id.String()), nil
+}
+
+// draw notes an id that no object has ever had.
+func (c *call) draw(id string) string {
+	if c.drawn == nil {
+		c.drawn = map[string]bool{}
+	}
+	c.drawn[id] = true
+	return id
 }
 
 func (c *call) noRandom(err error) *refusal.Refusal {

@@ -323,7 +323,7 @@ func (c *call) rotate(s *state.Snapshot, old, fresh *model.Key, x *keyFields, gr
 	hash, name := fresh.Hash, fresh.Name
 	*fresh = *old
 	fresh.Hash, fresh.Name = hash, name
-	fresh.CreatedIndex, fresh.Version = 0, 0
+	fresh.CreatedIndex, fresh.Version, fresh.SpendBase = 0, 0, 0
 	// The ledger counts by hash: what the old one spent goes along as a correction.
 	spent := c.spentEverywhere(s, keyScope(old.Hash), &old.Spending)
 	x.into(fresh, c.now())

@@ -172,7 +172,9 @@ func (c *call) secretKey(wanted field[string]) (string, *refusal.Refusal) {
 	if _, err := io.ReadFull(c.a.Rand, b[:]); err != nil {
 		return "", c.noRandom(err)
 	}
-	return "sk-" + base64.RawURLEncoding.EncodeToString(b[:]), nil
+	plain := "sk-" + base64.RawURLEncoding.EncodeToString(b[:])
+	c.draw(auth.Hash([]byte(plain)))
+	return plain, nil
 }
 
 // newKey makes the entity of a key that must not exist yet.

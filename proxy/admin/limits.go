@@ -123,6 +123,9 @@ func (c *call) spentEverywhere(s *state.Snapshot, sc model.Scope, sp *model.Spen
 }
 
 func corrected(sp *model.Spending, start time.Time, spent unit.Money) unit.Money {
+	if start.IsZero() {
+		spent = spent.Add(-sp.SpendBase)
+	}
 	if sp.SpendOffsetWindow == windowStart(start) {
 		return spent.Add(sp.SpendOffset)
 	}
@@ -134,7 +137,9 @@ func corrected(sp *model.Spending, start time.Time, spent unit.Money) unit.Money
 func (c *call) window(s *state.Snapshot, sc model.Scope, sp *model.Spending) time.Time {
 	start := time.Time{}
 	if def, ok := s.BudgetOf(sc); ok {
-		start, _ = def.Window.Span(c.now(), def.Anchor, location(s))
+		if at, _ := def.Span(c.now(), location(s)); at != 0 {
+			start = time.Unix(at, 0).UTC()
+		}
 	} else if w, err := unit.ParseWindow(sp.BudgetDuration); err == nil {
 		start, _ = w.Span(c.now(), c.now(), location(s)) // one being made counts from now
 	}
@@ -158,7 +163,15 @@ func (c *call) offsetSpend(s *state.Snapshot, sc model.Scope, sp *model.Spending
 // setSpend makes spent answer want from now on. The ledger is never rewritten:
 // the difference is kept beside it.
 func (c *call) setSpend(s *state.Snapshot, sc model.Scope, sp *model.Spending, want unit.Money) {
-	c.offsetSpend(s, sc, sp, want.Add(-c.countedSpent(sc, c.window(s, sc, sp))))
+	if c.reset(s, sc, sp, want) {
+		return
+	}
+	start := c.window(s, sc, sp)
+	by := want.Add(-c.countedSpent(sc, start))
+	if start.IsZero() {
+		by = by.Add(sp.SpendBase)
+	}
+	c.offsetSpend(s, sc, sp, by)
 }
 
 // resetAt is when the window ends that is open now; nil when it never does.

@@ -65,9 +65,7 @@ func (c *call) shownLive(l *live, h handler) *refusal.Refusal {
 		for i, q := range l.asked {
 			l.spent[q] = sums[i]
 		}
-		if len(away) > 0 {
-			c.ctx.Response.Header.Set("X-Spend-Without", strings.Join(away, ","))
-		}
+		c.without(away)
 	}
 	if len(l.limits) > 0 && c.a.Limits != nil {
 		c.a.Limits.Look(ctx, l.limits)
@@ -115,6 +113,11 @@ func (c *call) count(asked ...Spending) {
 	for i, q := range asked {
 		c.counted[q] = sums[i]
 	}
+	c.without(away)
+}
+
+// without names the nodes that an answer lacks.
+func (c *call) without(away []string) {
 	if len(away) > 0 {
 		c.ctx.Response.Header.Set("X-Spend-Without", strings.Join(away, ","))
 	}

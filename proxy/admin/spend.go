@@ -28,6 +28,19 @@ type Spend interface {
 	// Everywhere is the same of all nodes together. It names the nodes that did
 	// not answer before ctx ended: what only they know is missing.
 	Everywhere(ctx context.Context, asked []Spending) (spent []unit.Money, away []string)
+	// Before tells what all nodes together know of whoever bears or bore the ids.
+	Before(ctx context.Context, scopes []model.Scope) (known []Before, away []string)
+}
+
+// Before is what the nodes know of an id, whether its object is there or not.
+type Before struct {
+	Spent unit.Money // in all time, by the ledgers
+	// Window is the newest window in which a node holds credit or has lately
+	// booked, Unix seconds; below 0: none.
+	Window int64
+	// Counted is what its budget has counted in the window that is open now. It is
+	// less than Spent where the budget is younger than what was spent.
+	Counted unit.Money
 }
 
 // Spending asks what a scope has spent since the start of a budget window; the

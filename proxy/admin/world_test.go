@@ -40,26 +40,29 @@ var errDown = errors.New("no quorum")
 // world is a node's management API over a real state machine and a real ledger,
 // without a cluster between.
 type world struct {
-	t       testing.TB
-	a       *admin.Admin
-	store   *state.Store
-	mu      sync.Mutex // guards what follows
-	applier *state.Applier
-	index   uint64
-	now     time.Time
-	down    bool
-	before  func(m *model.Mutation) // runs before a mutation is applied
-	seen    []model.Mutation
-	behind  []string
-	revoked []uint64 // indexes that were waited for on all nodes
-	levels  []string // that Consistent was asked for
-	newer   func(level string, minIndex uint64) (time.Duration, error)
-	ledger  *store.Ledger
-	counted [][]admin.Spending // of all nodes, together
-	away    []string           // nodes that do not answer
-	spent   map[model.Scope]unit.Money
-	others  map[model.Scope]unit.Money // spent on other nodes
-	client  *fasthttp.HostClient
+	t        testing.TB
+	a        *admin.Admin
+	store    *state.Store
+	mu       sync.Mutex // guards what follows
+	applier  *state.Applier
+	index    uint64
+	now      time.Time
+	down     bool
+	before   func(m *model.Mutation) // runs before a mutation is applied
+	seen     []model.Mutation
+	behind   []string
+	revoked  []uint64 // indexes that were waited for on all nodes
+	levels   []string // that Consistent was asked for
+	newer    func(level string, minIndex uint64) (time.Duration, error)
+	ledger   *store.Ledger
+	counted  [][]admin.Spending // of all nodes, together
+	away     []string           // nodes that do not answer
+	spent    map[model.Scope]unit.Money
+	others   map[model.Scope]unit.Money // spent on other nodes
+	banked   map[model.Scope]unit.Money // of that, what budgets have counted
+	windows  map[model.Scope]int64      // the newest that nodes know of
+	lookedUp [][]model.Scope            // that nodes were asked about
+	client   *fasthttp.HostClient
 }
 
 // books joins the ledger's queries with what counts against budgets.
@@ -81,6 +84,21 @@ func (b books) Everywhere(_ context.Context, asked []admin.Spending) ([]unit.Mon
 	out := make([]unit.Money, len(asked))
 	for i, q := range asked {
 		out[i] = b.w.spent[q.Scope].Add(b.w.others[q.Scope])
+	}
+	return out, b.w.away
+}
+
+// Before tells of the ids that anything was spent under.
+func (b books) Before(_ context.Context, scopes []model.Scope) ([]admin.Before, []string) {
+	b.w.mu.Lock()
+	defer b.w.mu.Unlock()
+	b.w.lookedUp = append(b.w.lookedUp, scopes)
+	out := make([]admin.Before, len(scopes))
+	for i, sc := range scopes {
+		out[i] = admin.Before{Spent: b.w.spent[sc].Add(b.w.others[sc]), Counted: b.w.banked[sc], Window: -1}
+		if at, ok := b.w.windows[sc]; ok {
+			out[i].Window = at
+		}
 	}
 	return out, b.w.away
 }

@@ -99,13 +99,14 @@ func (c *call) keySpend(k *model.Key) unit.Money {
 			continue
 		}
 		if spent, window, ok := c.h.Admit.Spent(b.Scope); ok {
-			if b.Def.Window.Endless() { // the budget may be younger than the key
+			if window == 0 { // without end; and the budget may be younger than the key
 				spent = max(spent, c.h.Ledger.SpendOf(b.Scope))
 			}
 			return spent.Add(b.Def.OffsetIn(window))
 		}
 	}
-	return c.h.Ledger.SpendOf(model.Scope{Dim: model.DimKey, ID: k.Hash}).Add(k.SpendOffset)
+	// What a deleted key of the same text had spent may lie on other nodes.
+	return max(0, c.h.Ledger.SpendOf(model.Scope{Dim: model.DimKey, ID: k.Hash}).Add(k.SpendOffset-k.SpendBase))
 }
 
 // rateHeaders tells each limit's state: OpenAI's set from the caller's own

@@ -240,7 +240,7 @@ func (a *adoption) carry() {
 	s := b.Snapshot()
 	v := a.view(s, a.now, nil)
 	for _, f := range a.found {
-		sp := spendingOf(f.entity)
+		sp := model.SpendingOf(f.entity)
 		if sp == nil || f.spend == "" || f.spend == "0" || f.resetAt != nil && !f.resetAt.After(a.now) {
 			continue // its window has ended: LiteLLM would have set it to nothing
 		}
@@ -258,28 +258,6 @@ func (a *adoption) carry() {
 			}
 		}
 	}
-}
-
-func spendingOf(e model.Entity) *model.Spending {
-	switch e := e.(type) {
-	case *model.Key:
-		return &e.Spending
-	case *model.User:
-		return &e.Spending
-	case *model.Team:
-		return &e.Spending
-	case *model.Organization:
-		return &e.Spending
-	case *model.EndUser:
-		return &e.Spending
-	case *model.Tag:
-		return &e.Spending
-	case *model.Member:
-		return &e.Spending
-	case *model.OrgMember:
-		return &e.Spending
-	}
-	return nil
 }
 
 // One mutation holds this much.

@@ -98,7 +98,7 @@ func (v *view) spans(b *brief) spans {
 	}
 	if b.scope != (model.Scope{}) {
 		if def, ok := v.s.BudgetOf(b.scope); ok {
-			out.shown = note(def.Window, def.Anchor)
+			out.shown = max(note(def.Window, def.Anchor), def.From)
 		}
 	}
 	for _, w := range b.windows {

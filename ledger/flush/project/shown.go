@@ -32,7 +32,7 @@ func Show(e model.Entity, now time.Time, loc *time.Location) (table string, row 
 			more[name] = value
 		}
 	}
-	if s := spendingOf(e); s != nil {
+	if s := model.SpendingOf(e); s != nil {
 		beside("budget_mode", s.BudgetMode, s.BudgetMode != "")
 		beside("spend_offset", s.SpendOffset.USD(), s.SpendOffset != 0)
 	}

@@ -232,7 +232,7 @@ func prefixed(table string, names []string) string {
 // first, so that neither writes a sum that the other has outdated.
 func spend(ctx context.Context, tx pgx.Tx, items []item) error {
 	var levels, ids, offsetLevels, offsetIDs []string
-	var windows, offsets, offsetWindows []int64
+	var windows, offsets, offsetWindows, bases []int64
 	for i := range items {
 		b := &items[i].brief
 		if b.scope.Dim == 0 {
@@ -243,6 +243,7 @@ func spend(ctx context.Context, tx pgx.Tx, items []item) error {
 		if b.spending != nil {
 			offsetLevels, offsetIDs = append(offsetLevels, level), append(offsetIDs, id)
 			offsets, offsetWindows = append(offsets, int64(b.spending.SpendOffset)), append(offsetWindows, b.spending.SpendOffsetWindow)
+			bases = append(bases, int64(b.spending.SpendBase))
 		}
 	}
 	if len(ids) > 0 {
@@ -257,11 +258,13 @@ func spend(ctx context.Context, tx pgx.Tx, items []item) error {
 	if len(offsetIDs) == 0 {
 		return nil
 	}
-	_, err := tx.Exec(ctx, `UPDATE gateway_spend g SET offset_nanos = CASE WHEN g.window_start = b.win THEN b.amount ELSE 0 END, updated_at = now()
-		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS b(level, id, win, amount)
-		WHERE g.level = b.level AND g.id = b.id AND g.offset_nanos <> CASE WHEN g.window_start = b.win THEN b.amount ELSE 0 END`,
-		offsetLevels, offsetIDs, offsetWindows, offsets)
-	if err == nil {
+	// From the sum of all time is taken what objects of the same id had spent before.
+	const beside = `(CASE WHEN g.window_start = b.win THEN b.amount ELSE 0 END - CASE WHEN g.window_start = 0 THEN b.base ELSE 0 END)`
+	_, err := tx.Exec(ctx, `UPDATE gateway_spend g SET offset_nanos = `+beside+`, updated_at = now()
+		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[]) AS b(level, id, win, amount, base)
+		WHERE g.level = b.level AND g.id = b.id AND g.offset_nanos <> `+beside,
+		offsetLevels, offsetIDs, offsetWindows, offsets, bases)
+	if err == nil { // rows of all time stand by now
 		_, err = tx.Exec(ctx, `INSERT INTO gateway_spend (level, id, window_start, offset_nanos)
 			SELECT level, id, win, amount FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS b(level, id, win, amount)
 			WHERE amount <> 0 ORDER BY level, id COLLATE "C" ON CONFLICT (level, id, window_start) DO NOTHING`,
