@@ -82,6 +82,19 @@ func (c *Claims) Len() int {
 	return c.count
 }
 
+// which reports for each operation whether its key is claimed at a moment.
+func (c *Claims) which(now time.Time, ops []Op) []bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = max(c.now, now.UnixNano())
+	c.expire()
+	out := make([]bool, len(ops))
+	for i := range ops {
+		_, out[i] = c.shardOf(ops[i].ID).m[ops[i].ID]
+	}
+	return out
+}
+
 // Apply applies one command; the answer is an *Answer, or an error that stops the
 // node where a newer release would have gone on.
 func (c *Claims) Apply(_ uint64, at time.Time, version byte, payload []byte) any {
@@ -189,6 +202,9 @@ func (c *Claims) Snapshot() iter.Seq2[byte, []byte] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now
+	if now == 0 { // a release that does not know claims can read a snapshot without any
+		return func(func(byte, []byte) bool) {}
+	}
 	var held [shards]map[ID]claim
 	for i := range c.shard {
 		c.shard[i].shared = true

@@ -33,7 +33,10 @@ type Config struct {
 	LostPower bool
 	// Propose has a command applied by all nodes.
 	Propose func(ctx context.Context, payload []byte) (*Answer, error)
-	Ledger  Books
+	// Agreed reports whether every node knows claims: only then is anything
+	// proposed. Nil: all do.
+	Agreed func() bool
+	Ledger Books
 	// Ask calls another node's Serve.
 	Ask func(ctx context.Context, node string, payload []byte) ([]byte, error)
 	// Copies looks for a call of a node that cannot be asked in the copies of its
@@ -49,6 +52,7 @@ type Config struct {
 // which of them still run, and finds the answers of other calls.
 type Desk struct {
 	cfg    Config
+	single *Claims // keys that were claimed while Agreed was false
 	queue  queue
 	counts counts
 
@@ -76,7 +80,7 @@ func NewDesk(cfg Config) *Desk {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Desk{cfg: cfg, queue: newQueue(), calls: map[CallID]*running{}}
+	return &Desk{cfg: cfg, single: NewClaims(), queue: newQueue(), calls: map[CallID]*running{}}
 }
 
 // Why says what keeps a key from a call.

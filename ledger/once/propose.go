@@ -145,7 +145,7 @@ func (d *Desk) send(ctx context.Context, batch []*asked) {
 		c.Ops[i] = a.op
 	}
 	within, end := context.WithTimeout(ctx, d.cfg.Within)
-	answer, err := d.cfg.Propose(within, AppendCommand(nil, &c))
+	answer, err := d.agree(within, &c)
 	end()
 	switch {
 	case err != nil:

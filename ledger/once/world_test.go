@@ -30,6 +30,7 @@ type cluster struct {
 	sent   int           // proposals that came, and their operations
 	ops    int
 	after  bool // they are applied nevertheless
+	old    bool // a member does not know claims
 	nodes  map[string]*node
 	copies map[once.CallID]kept
 }
@@ -78,6 +79,19 @@ func (c *cluster) propose(_ context.Context, payload []byte) (*once.Answer, erro
 	return once.DecodeAnswer(once.AppendAnswer(nil, a))
 }
 
+func (c *cluster) agreed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.old
+}
+
+// upgrade has all members know claims, or not.
+func (c *cluster) upgrade(done bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.old = !done
+}
+
 var errDown = errors.New("node is down")
 
 func (c *cluster) ask(ctx context.Context, to string, payload []byte) ([]byte, error) {
@@ -110,7 +124,7 @@ func (c *cluster) start(name string) *node {
 	n.ledger, err = store.Open(store.Config{Dir: n.dir, Ballast: -1})
 	require.NoError(c.t, err)
 	n.Desk = once.NewDesk(once.Config{Node: name, Incarnation: n.ledger.Incarnation(), Propose: c.propose, Ledger: n.ledger,
-		Ask: c.ask, Copies: c.look, Within: time.Second})
+		Ask: c.ask, Copies: c.look, Within: time.Second, Agreed: c.agreed})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = n.Run(ctx) })

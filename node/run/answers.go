@@ -50,7 +50,7 @@ var errNoClaim = errors.New("the claims gave no answer")
 func (n *node) openAnswers(background context.Context, group *errgroup.Group) {
 	d := once.NewDesk(once.Config{
 		Node: n.identity.NodeID, Incarnation: n.identity.Incarnation, LostPower: n.identity.Rebooted || n.ledger.MachineRestarted(),
-		Propose: n.proposeClaims, Ledger: n.ledger, Clock: n.clock, Logger: n.log,
+		Propose: n.proposeClaims, Agreed: func() bool { return n.cluster.Feature() >= cluster.FeatureClaims }, Ledger: n.ledger, Clock: n.clock, Logger: n.log,
 		Ask: func(ctx context.Context, to string, payload []byte) ([]byte, error) {
 			return n.port.Call(ctx, to, once.Method, payload)
 		},

@@ -23,6 +23,7 @@ import (
 	"tollgate/config/secret"
 	"tollgate/config/state"
 	"tollgate/config/unit"
+	"tollgate/ledger/once"
 	"tollgate/ledger/query"
 	"tollgate/limiter/budget"
 	"tollgate/proxy/admin"
@@ -44,6 +45,7 @@ type host struct {
 
 	mu    sync.Mutex // guards books
 	books map[uint64]map[account]int64
+	calls callBook
 
 	*run // nil while it is down
 }
@@ -61,6 +63,7 @@ type run struct {
 	parts       *parts
 	bank        *budget.Account
 	pool        *gossip.Pool
+	desk        *once.Desk
 	admin       *admin.Admin
 	cancel      context.CancelFunc
 	endBooks    context.CancelFunc
@@ -83,6 +86,9 @@ func (h *host) start(opts ...func(*cluster.Config)) {
 	log := slog.New(trace{net: h.w.net, name: h.name})
 	box := secret.NewBox(kek)
 	r := &run{incarnation: h.starts, parts: newParts(box), booksDone: make(chan struct{})}
+	if h.speaks >= cluster.FeatureClaims {
+		r.parts.claims = once.NewClaims()
+	}
 	var err error
 	r.pool, err = gossip.New(gossip.Config{
 		Transport: life.Gossip(), Label: h.w.cluster, Keys: []gossip.Key{h.w.key}, Logger: slog.New(slog.DiscardHandler),
@@ -106,7 +112,7 @@ func (h *host) start(opts ...func(*cluster.Config)) {
 	cfg := cluster.Config{
 		Identity: cluster.NewIdentity(h.id, h.w.cluster, h.starts), Name: h.name, Region: h.region, Role: h.role,
 		Bootstrap: h == h.w.hosts[0], Appliers: r.parts.appliers(), Box: box, KeysChanged: r.parts.store.Recompile,
-		Answers:   map[command.Type]cluster.AnswerCodec{command.BudgetBatch: bankAnswers},
+		Answers:   map[command.Type]cluster.AnswerCodec{command.BudgetBatch: bankAnswers, command.Claims: claimAnswers},
 		Transport: life.Transport(), Storage: &cluster.Storage{Log: disk.Logs, Stable: disk.Stable, Snapshots: disk.Snapshots},
 		Calls: life.Calls(), Registrar: life.Registrar(), Gossip: r.pool.Members,
 		Settings: func() cluster.Settings {
@@ -125,6 +131,8 @@ func (h *host) start(opts ...func(*cluster.Config)) {
 	})
 	require.NoError(t, err)
 	r.parts.bank.Watch(r.bank.Observe)
+	h.calls.restart()
+	r.openDesk(h, life)
 	r.admin, err = admin.New(admin.Deps{
 		State: r.parts.store, Mutate: r.Mutate, Unavailable: unavailable, Spend: noSpend{}, Revoked: r.Spread, Consistent: r.consistent,
 		SealAnswer: func(entity, plain string) (string, error) { return box.Seal(entity, "answer", plain) },
@@ -156,6 +164,7 @@ func (h *host) begin() {
 			h.w.net.Note("%s gossip ended: %s", h.name, err)
 		}
 	})
+	r.wg.Go(func() { _ = r.desk.Run(ctx) })
 	r.wg.Go(func() {
 		for ctx.Err() == nil {
 			_, err := r.Register(ctx, *h.member())

@@ -16,6 +16,7 @@ import (
 	"tollgate/config/model"
 	"tollgate/config/secret"
 	"tollgate/config/state"
+	"tollgate/ledger/once"
 	"tollgate/limiter/budget"
 )
 
@@ -24,6 +25,7 @@ type parts struct {
 	store   *state.Store
 	applier *state.Applier
 	bank    *budget.Bank
+	claims  *once.Claims // nil on a node of a release that does not know them
 	ahead   atomic.Pointer[state.Snapshot]
 }
 
@@ -81,7 +83,11 @@ func (p *parts) newest() *state.Snapshot {
 }
 
 func (p *parts) appliers() map[command.Type]fsm.Applier {
-	return map[command.Type]fsm.Applier{command.Mutation: p.applier, command.BudgetBatch: bankApplier{p.bank}}
+	all := map[command.Type]fsm.Applier{command.Mutation: p.applier, command.BudgetBatch: bankApplier{p.bank}}
+	if p.claims != nil {
+		all[command.Claims] = p.claims
+	}
+	return all
 }
 
 func scopes(s *state.Snapshot, c model.Change) []model.Scope {

@@ -72,6 +72,7 @@ type plan struct {
 	roles   map[int]members.Role
 	net     sim.Config
 	prefer  string
+	speaks  uint32 // feature level of all; 0 is the first
 
 	featureAfter time.Duration
 }
@@ -149,7 +150,7 @@ func found(t *testing.T, p plan) *world {
 }
 
 func (w *world) add(i int) *host {
-	h := &host{w: w, id: fmt.Sprintf("%026d", i+1), name: fmt.Sprintf("n%d", i), region: w.plan.regions[i], role: members.RoleNode, speaks: 1, books: map[uint64]map[account]int64{}}
+	h := &host{w: w, id: fmt.Sprintf("%026d", i+1), name: fmt.Sprintf("n%d", i), region: w.plan.regions[i], role: members.RoleNode, speaks: max(1, w.plan.speaks), books: map[uint64]map[account]int64{}}
 	if r, ok := w.plan.roles[i]; ok {
 		h.role = r
 	}
@@ -160,7 +161,7 @@ func (w *world) add(i int) *host {
 
 func (w *world) foundBy(h *host) {
 	w.t.Helper()
-	r, err := h.SubmitMembership(soon(w.t, time.Minute), &members.Command{Op: members.OpFound, Node: h.member(), Feature: 1,
+	r, err := h.SubmitMembership(soon(w.t, time.Minute), &members.Command{Op: members.OpFound, Node: h.member(), Feature: h.speaks,
 		CA: &members.CA{Cert: "cert", SealedKey: "sealed"}, Key: &members.GossipKey{ID: w.key.ID, Sealed: "sealed"}})
 	require.NoError(w.t, err)
 	require.Empty(w.t, r.Refused, r.Message)

@@ -33,10 +33,12 @@ var (
 	headerScopeLimit     = scopeHeaders("limit")
 	headerScopeRemains   = scopeHeaders("remaining")
 	headerReplay         = []byte("X-Tollgate-Idempotent-Replay")
+	headerKeyScope       = []byte("X-Tollgate-Idempotency-Scope")
 	headerIdempotencyKey = []byte("Idempotency-Key")
 	noCache, no          = []byte("no-cache"), []byte("no")
 	yes                  = []byte("true")
 	zero                 = []byte("0")
+	onNode               = []byte("node")
 	providerPrefix       = []byte("llm_provider-")
 	ratelimitPrefix      = []byte("x-ratelimit-")
 	modelPerKeyRequests  = "x-litellm-key-remaining-requests-"

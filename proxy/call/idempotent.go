@@ -17,6 +17,8 @@ type Answers interface {
 	Take(ctx context.Context, id once.ID, body once.Sum, call once.CallID) (answer []byte, err error)
 	Done(call once.CallID)
 	Drop(id once.ID, call once.CallID)
+	// Alone reports whether keys hold on this node only.
+	Alone() bool
 }
 
 // claimed is what a call with a key of its own keeps for those that repeat it. A
@@ -44,6 +46,9 @@ func (c *call) claimKey(in *Incoming) (ref *refusal.Refusal, over bool) {
 	}
 	if len(key) > mostKey {
 		return refusal.New(400, "invalid_request_error", "Idempotency-Key", "The Idempotency-Key is longer than 255 bytes. Send a fresh UUID for each call.").WithCode("invalid_idempotency_key"), true
+	}
+	if c.h.Answers.Alone() {
+		c.ctx.Response.Header.SetCanonical(headerKeyScope, onNode)
 	}
 	id := once.IDOf(c.principal.KeyHash(), string(key))
 	body := once.SumOf(c.routeName()+"\x00"+in.PathModel, in.Body)
