@@ -14,7 +14,7 @@ import (
 )
 
 func TestTokensAreReservedAndSettledAcrossNodes(t *testing.T) {
-	for _, n := range []int{2, 3, 5} {
+	for _, n := range sizes(2, 3, 5) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				w := cluster(t, n, nil)
@@ -78,7 +78,7 @@ func TestCountAfterTokensReachTheOwner(t *testing.T) {
 }
 
 func TestParallelSlotsNeverPassTheLimitOverAllNodes(t *testing.T) {
-	for _, limit := range []int64{1, 5, 100} {
+	for _, limit := range sizes[int64](1, 5, 100) {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				w := cluster(t, 3, nil)
@@ -245,7 +245,7 @@ func TestACallerThatGoesAwayGivesBackWhatWasPutAside(t *testing.T) {
 }
 
 func TestSmallLimitsAreExactFromAnyNode(t *testing.T) {
-	for _, limit := range []int64{1, 2, 3, 7} {
+	for _, limit := range sizes[int64](1, 2, 3, 7) {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				w := cluster(t, 5, nil)

@@ -12,7 +12,7 @@ import (
 )
 
 func TestBurstOverAllNodesAdmitsExactlyTheLimit(t *testing.T) {
-	for _, n := range []int{1, 2, 3, 5} {
+	for _, n := range sizes(1, 2, 3, 5) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				w := cluster(t, n, nil)
@@ -32,7 +32,7 @@ func TestBurstOverAllNodesAdmitsExactlyTheLimit(t *testing.T) {
 }
 
 func TestBurstOnOneNodeUsesNinetyFivePercent(t *testing.T) {
-	for _, n := range []int{3, 5} {
+	for _, n := range sizes(3, 5) {
 		for node := range n {
 			t.Run(fmt.Sprint(n, node), func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestOverloadKeepsNinetyPercentOfTheLimitTogether(t *testing.T) {
 // Calls that reserve a number of tokens by which nothing can be divided leave
 // rests wherever credit lies; these must come together again.
 func TestABurstOfTokensLeavesNoRestsBehind(t *testing.T) {
-	for _, units := range []int64{7, 20, 23, 61} {
+	for _, units := range sizes[int64](7, 20, 23, 61) {
 		for id := range worlds(4) {
 			t.Run(fmt.Sprint(units, id), func(t *testing.T) {
 				inBubble(t, func(t *testing.T) {
