@@ -3,6 +3,7 @@ package once_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -104,4 +105,29 @@ func snapshotOf(c *once.Claims) (records int) {
 		records++
 	}
 	return records
+}
+
+// TestAnAnswerThatMayNotLeaveIsToldToNobodyWhoIsElsewhere, and its call is not made
+// a second time.
+func TestAnAnswerThatMayNotLeaveIsToldToNobodyWhoIsElsewhere(t *testing.T) {
+	c := newCluster(t)
+	c.may = func(node string, e *store.Entry) bool { return e.DataRegions == nil || node != "outside" }
+	maker, inside, outside := c.start("maker"), c.start("inside"), c.start("outside")
+	for key, regions := range map[string][]string{"stays": {"eu"}, "goes": nil} {
+		first := maker.take(t.Context(), key, "x")
+		requireMine(t, first)
+		ref, err := maker.ledger.Begin(&store.Intent{CallID: first.id, At: time.Now(), Key: "k"})
+		require.NoError(t, err)
+		_, err = maker.ledger.Settle(ref, &store.Entry{CallID: first.id, Status: store.Success, Start: time.Now(), End: time.Now(), Answer: []byte(key), DataRegions: regions})
+		require.NoError(t, err)
+		maker.Done(first.id)
+		for _, n := range []*node{maker, inside} {
+			again := n.take(t.Context(), key, "x")
+			require.NoError(t, again.err)
+			require.Equal(t, key, string(again.answer))
+		}
+	}
+	requireRefused(t, outside.take(t.Context(), "stays", "x"), once.Elsewhere)
+	requireRefused(t, outside.take(t.Context(), "stays", "y"), once.Conflict)
+	require.Equal(t, "goes", string(outside.take(t.Context(), "goes", "x").answer))
 }

@@ -39,6 +39,8 @@ type Config struct {
 	Ledger Books
 	// Ask calls another node's Serve.
 	Ask func(ctx context.Context, node string, payload []byte) ([]byte, error)
+	// May reports whether a node may be told a call's answer; nil: every node may.
+	May func(node string, e *store.Entry) bool
 	// Copies looks for a call of a node that cannot be asked in the copies of its
 	// ledger: the status of its entry, and the answer if it is there too.
 	Copies func(ctx context.Context, node string, call CallID) (status string, answer []byte, known bool)
@@ -88,11 +90,12 @@ type Why uint8
 
 // The reasons.
 const (
-	Conflict Why = iota + 1 // the key was used for another request
-	Running                 // the first call runs, and ctx has ended
-	Unknown                 // the first call's answer is out of reach
-	NotKept                 // the first call was answered, and the answer is no more
-	TooMany                 // no more keys can be remembered
+	Conflict  Why = iota + 1 // the key was used for another request
+	Running                  // the first call runs, and ctx has ended
+	Unknown                  // the first call's answer is out of reach
+	NotKept                  // the first call was answered, and the answer is no more
+	TooMany                  // no more keys can be remembered
+	Elsewhere                // the first call's answer may not come to this node
 )
 
 // Refused is returned for a call that must not be made.
@@ -112,6 +115,8 @@ func (r *Refused) Error() string {
 		return "the first call's answer is not kept any more"
 	case TooMany:
 		return "too many keys are in use"
+	case Elsewhere:
+		return "the first call's answer may not come to this node"
 	}
 	return "what became of the first call is not known"
 }
@@ -170,6 +175,8 @@ func (d *Desk) conclude(c *Claim, b became) ([]byte, error) {
 		return nil, &Refused{Running, c.Call}
 	case stateNotKept:
 		return nil, &Refused{NotKept, c.Call}
+	case stateElsewhere:
+		return nil, &Refused{Elsewhere, c.Call}
 	}
 	d.counts.unknown.Add(1)
 	return nil, &Refused{Unknown, c.Call}

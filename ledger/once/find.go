@@ -13,12 +13,13 @@ import (
 type state byte
 
 const (
-	stateUnknown  state = iota
-	stateRunning        // it is not over
-	stateKept           // answered, and the answer is here
-	stateNothing        // over without an answer: the key is free
-	stateNotKept        // answered, and the answer is gone
-	stateConflict       // never sent
+	stateUnknown   state = iota
+	stateRunning         // it is not over
+	stateKept            // answered, and the answer is here
+	stateNothing         // over without an answer: the key is free
+	stateNotKept         // answered, and the answer is gone
+	stateConflict        // never sent
+	stateElsewhere       // answered, and the answer may not go where it is asked for
 )
 
 type became struct {
@@ -52,7 +53,7 @@ func (d *Desk) find(ctx context.Context, c *Claim, wait bool) became {
 
 func (d *Desk) look(ctx context.Context, c *Claim, wait bool) (became, error) {
 	if c.Node == d.cfg.Node {
-		return d.own(ctx, c, wait), nil
+		return d.own(ctx, c, wait, nil), nil
 	}
 	asking, end := context.WithTimeout(ctx, longest+5*time.Second)
 	defer end()
@@ -63,8 +64,9 @@ func (d *Desk) look(ctx context.Context, c *Claim, wait bool) (became, error) {
 	return decodeBecame(answer)
 }
 
-// own tells what became of a call of this node.
-func (d *Desk) own(ctx context.Context, c *Claim, wait bool) became {
+// own tells what became of a call of this node. may says whether the answer may be
+// told; nil: it stays here.
+func (d *Desk) own(ctx context.Context, c *Claim, wait bool, may func(*store.Entry) bool) became {
 	if r := d.running(c.Call); r != nil {
 		select {
 		case <-r.ended:
@@ -86,14 +88,14 @@ func (d *Desk) own(ctx context.Context, c *Claim, wait bool) became {
 			return became{state: stateNothing}
 		}
 	}
-	b, err := d.fromLedger(c)
+	b, err := d.fromLedger(c, may)
 	if err != nil {
 		d.cfg.Logger.Error("a call's answer could not be looked for", "error", err)
 	}
 	return b
 }
 
-func (d *Desk) fromLedger(c *Claim) (became, error) {
+func (d *Desk) fromLedger(c *Claim, may func(*store.Entry) bool) (became, error) {
 	l := d.cfg.Ledger
 	if err := l.CatchUp(); err != nil {
 		return became{}, fmt.Errorf("look for a call: %w", err)
@@ -109,6 +111,8 @@ func (d *Desk) fromLedger(c *Claim) (became, error) {
 	switch {
 	case err != nil:
 		return became{}, err
+	case answer != nil && may != nil && !may(e):
+		return became{state: stateElsewhere}, nil
 	case answer != nil:
 		return became{stateKept, answer}, nil
 	case e.Status == store.Failure:
@@ -154,13 +158,13 @@ func (d *Desk) fromCopies(ctx context.Context, c *Claim) became {
 }
 
 // Serve answers another node's question about a call of this node.
-func (d *Desk) Serve(ctx context.Context, _ string, payload []byte) ([]byte, error) {
+func (d *Desk) Serve(ctx context.Context, from string, payload []byte) ([]byte, error) {
 	c, wait, err := decodeQuestion(payload)
 	if err != nil {
 		return nil, err
 	}
 	c.Node = d.cfg.Node
-	b := d.own(ctx, c, wait)
+	b := d.own(ctx, c, wait, func(e *store.Entry) bool { return d.cfg.May == nil || d.cfg.May(from, e) })
 	return appendBecame(nil, b), nil
 }
 
@@ -201,7 +205,7 @@ func decodeBecame(p []byte) (became, error) {
 	switch {
 	case r.err != nil:
 		return became{}, fmt.Errorf("read what became of a call: %w", r.err)
-	case v != Version || s > stateNotKept:
+	case v != Version || s > stateElsewhere || s == stateConflict:
 		return became{}, fmt.Errorf("what became of a call is told in version %d, state %d: this node knows version %d", v, s, Version)
 	case s == stateKept:
 		return became{s, r.p}, nil

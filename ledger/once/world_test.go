@@ -31,6 +31,7 @@ type cluster struct {
 	ops    int
 	after  bool // they are applied nevertheless
 	old    bool // a member does not know claims
+	may    func(node string, e *store.Entry) bool
 	nodes  map[string]*node
 	copies map[once.CallID]kept
 }
@@ -94,14 +95,14 @@ func (c *cluster) upgrade(done bool) {
 
 var errDown = errors.New("node is down")
 
-func (c *cluster) ask(ctx context.Context, to string, payload []byte) ([]byte, error) {
+func (c *cluster) ask(ctx context.Context, from, to string, payload []byte) ([]byte, error) {
 	c.mu.Lock()
 	n := c.nodes[to]
 	c.mu.Unlock()
 	if n == nil || n.down {
 		return nil, errDown
 	}
-	return n.Serve(ctx, "x", payload)
+	return n.Serve(ctx, from, payload)
 }
 
 func (c *cluster) look(_ context.Context, _ string, call once.CallID) (string, []byte, bool) {
@@ -124,7 +125,10 @@ func (c *cluster) start(name string) *node {
 	n.ledger, err = store.Open(store.Config{Dir: n.dir, Ballast: -1})
 	require.NoError(c.t, err)
 	n.Desk = once.NewDesk(once.Config{Node: name, Incarnation: n.ledger.Incarnation(), Propose: c.propose, Ledger: n.ledger,
-		Ask: c.ask, Copies: c.look, Within: time.Second, Agreed: c.agreed})
+		Ask: func(ctx context.Context, to string, payload []byte) ([]byte, error) {
+			return c.ask(ctx, name, to, payload)
+		}, May: c.may,
+		Copies: c.look, Within: time.Second, Agreed: c.agreed})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = n.Run(ctx) })

@@ -19,6 +19,11 @@ type Found struct {
 // FindAnswer looks for a call in the copy of a node's ledger that is here; nil when it
 // is not there.
 func (k *Keeper) FindAnswer(node string, call store.CallID) (*Found, error) {
+	return k.findAnswer(node, call, nil)
+}
+
+// findAnswer leaves out an answer that may not be told.
+func (k *Keeper) findAnswer(node string, call store.CallID, may func(*store.Entry) bool) (*Found, error) {
 	for _, c := range k.all() {
 		var found *Found
 		err := c.use(func(cp *store.Copy) error {
@@ -34,6 +39,9 @@ func (k *Keeper) FindAnswer(node string, call store.CallID) (*Found, error) {
 				return err
 			}
 			found = &Found{Status: e.Status}
+			if may != nil && !may(e) {
+				return nil
+			}
 			found.Answer, err = l.LoadAnswer(e.Seq)
 			return err
 		})
@@ -88,14 +96,14 @@ func appendFind(b []byte, node string, call store.CallID) []byte {
 	return append(b, call[:]...)
 }
 
-func (k *Keeper) serveFind(rest []byte) ([]byte, error) {
+func (k *Keeper) serveFind(from string, rest []byte) ([]byte, error) {
 	c := cutter{b: rest}
 	node := string(c.bytes())
 	raw := c.take(uint64(len(store.CallID{})))
 	if c.bad {
 		return nil, c.err()
 	}
-	found, err := k.FindAnswer(node, store.CallID(raw))
+	found, err := k.findAnswer(node, store.CallID(raw), func(e *store.Entry) bool { return k.cfg.Answers == nil || k.cfg.Answers(from, e) })
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,9 @@ type KeeperConfig struct {
 	// Shown says whether a node, by its id, may be shown a row with what its client
 	// sent; nil: always.
 	Shown func(node string, r *query.Row) bool
+	// Answers says whether a node may be told what a call was answered; nil: every
+	// node may.
+	Answers func(node string, e *store.Entry) bool
 	// Whole says whether Books may have an entry as it is; nil: always.
 	Whole func(*store.Entry) bool
 	// Every is how often lost nodes and upkeep are looked at, default 5 s.
@@ -228,7 +231,7 @@ func (k *Keeper) Serve(ctx context.Context, from string, payload []byte) ([]byte
 		}
 		return k.answer(ctx, from, book, c.b)
 	case kindFind:
-		return k.serveFind(rest)
+		return k.serveFind(from, rest)
 	}
 	return nil, fmt.Errorf("%w: of a kind that is not known here", ErrWire)
 }

@@ -54,6 +54,7 @@ func (n *node) openAnswers(background context.Context, group *errgroup.Group) {
 		Ask: func(ctx context.Context, to string, payload []byte) ([]byte, error) {
 			return n.port.Call(ctx, to, once.Method, payload)
 		},
+		May: n.toldTo,
 		Copies: func(ctx context.Context, holder string, call once.CallID) (string, []byte, bool) {
 			found := n.copies.directory.FindAnswer(ctx, holder, call)
 			if found == nil {

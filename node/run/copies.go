@@ -34,7 +34,7 @@ func (n *node) openCopies(background context.Context, group *errgroup.Group) err
 		return n.port.Call(ctx, to, replica.Method, payload)
 	}
 	keeping := replica.KeeperConfig{
-		Dir: n.o.path("copies"), MaxBytes: n.o.LedgerMax, KeepFor: n.keepEntries(), Users: n.userColumn, Shown: n.shownTo, Whole: n.wholeInDatabase, Clock: n.clock, Logger: n.log,
+		Dir: n.o.path("copies"), MaxBytes: n.o.LedgerMax, KeepFor: n.keepEntries(), Users: n.userColumn, Shown: n.shownTo, Answers: n.toldTo, Whole: n.wholeInDatabase, Clock: n.clock, Logger: n.log,
 		Lost: func(id string) bool {
 			_, _, gone := n.cluster.Membership().Removed(id)
 			return gone

@@ -27,6 +27,9 @@ func (n *node) shownTo(node string, r *query.Row) bool {
 	return n.rowMayBeIn(r, n.regionOf(node))
 }
 
+// toldTo reports whether a node may be told what a call was answered.
+func (n *node) toldTo(node string, e *store.Entry) bool { return n.mayBeIn(e, n.regionOf(node)) }
+
 func (n *node) regionOf(id string) string {
 	m, ok := n.cluster.Membership().Node(id)
 	if !ok {

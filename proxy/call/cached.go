@@ -96,7 +96,7 @@ func (c *call) question(cfg *model.Cache) (*cache.Question, *cached) {
 		k.TTL = cache.HeaderTTL(c.ctx.Request.Header.PeekBytes(headerCacheControl))
 	}
 	q := &cache.Question{Kind: c.callType(), Group: cache.GroupOf(cfg, c.cacheGroup()), Fields: &c.body,
-		Gateway: func(key []byte) bool { return isGatewayField(c.op, key) }, Owner: c.cacheOwner(cfg.Scope), Regions: c.regions, Namespace: k.Namespace}
+		Gateway: func(key []byte) bool { return isGatewayField(c.op, key) }, Owner: c.cacheOwner(cfg.Scope), Regions: c.modelRegions(), Namespace: k.Namespace}
 	q.Beta = c.clientHeader("anthropic-beta") + "\x00" + c.clientHeader("openai-beta")
 	if q.Namespace == "" && c.req.metadata != nil {
 		q.Namespace = cache.Namespace(jsonscan.Member(c.req.metadata, "redis_namespace"))

@@ -104,6 +104,9 @@ func (c *call) notClaimed(err error) *refusal.Refusal {
 			") still runs, and this one has waited for it as long as its timeout allows. Try again with the same key.").WithCode("idempotency_key_in_use").With(firstCall, first).With("retry-after", "1")
 	case once.NotKept:
 		return notKept(first)
+	case once.Elsewhere:
+		return regionRefusal("The first call with this Idempotency-Key (call "+first+") was made under data_regions that this node, in region "+c.h.Region+
+			", is not in: its answer may not come here. It is not made a second time. Send the key to a node inside.").With(firstCall, first).With("x-should-retry", "false")
 	case once.TooMany:
 		return refusal.Unavailable("idempotency_full", "More Idempotency-Keys are in use than the nodes can remember. Nothing was sent or charged; try again later, or without the key.", time.Minute)
 	}
