@@ -289,6 +289,7 @@ func (n *node) serve(ctx, background context.Context, group *errgroup.Group) err
 	group.Go(func() error { return n.reloads(background) })
 	group.Go(func() error { return n.makesCustomers(background) })
 	group.Go(func() error { return n.checks.run(background) })
+	group.Go(func() error { return giveMemoryBack(background) })
 	n.starting.end()
 	context.AfterFunc(ctx, n.place.sayDraining)
 	context.AfterFunc(background, func() { n.leave(errEnds) }) // a failing room ends the node, in order

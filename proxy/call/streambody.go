@@ -265,6 +265,11 @@ func (b *streamBody) overBudget() bool {
 // book settles the call as far as the provider's or our count goes. When the
 // ledger refuses, the end of the answer is withheld: an answer that ends is a
 // booked one.
+//
+// It stays out of pump, in which a stream waits for most of its life: its
+// variables would keep the stack of every open stream from being made smaller.
+//
+//go:noinline
 func (b *streamBody) book() {
 	c := b.c
 	c.unwatch()
