@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"time"
+
 	"tollgate/config/model"
 	"tollgate/config/state"
 	"tollgate/proxy/refusal"
@@ -62,11 +64,13 @@ func detachLevels(s *state.Snapshot, id string) []model.Change {
 }
 
 // budgetTable shows the row that something points at; nil when there is none.
-func (c *call) budgetTable(s *state.Snapshot, id string) *budgetRow {
+// Windows that no calendar fixes count from when their owner was made.
+func (c *call) budgetTable(s *state.Snapshot, id string, made time.Time) *budgetRow {
 	b, ok := s.Budgets.Get(id)
 	if !ok {
 		return nil
 	}
 	row := c.budgetRow(s, b)
+	row.BudgetResetAt = c.resetAt(s, b.BudgetDuration, made)
 	return &row
 }

@@ -31,7 +31,7 @@ func (c *call) customerRow(s *state.Snapshot, e *model.EndUser) customerRow {
 	if id == "" {
 		id = c.settings().LiteLLM.EndUserBudgetID
 	}
-	row.Budget, row.Limits = c.budgetTable(s, e.BudgetID), c.rowLimits(s, endUserScope(e.ID), id)
+	row.Budget, row.Limits = c.budgetTable(s, e.BudgetID, e.CreatedAt), c.rowLimits(s, endUserScope(e.ID), id)
 	return row
 }
 

@@ -111,10 +111,7 @@ func (c *call) keyRow(s *state.Snapshot, k *model.Key) keyRow {
 	if t := k.TempBudget; t != nil && c.now().Before(t.Expires) {
 		r.TempIncrease, r.TempExpiry = usd(&t.Increase), moment(t.Expires)
 	}
-	if b, ok := s.Budgets.Get(k.BudgetID); ok {
-		row := c.budgetRow(s, b)
-		r.BudgetTable = &row
-	}
+	r.BudgetTable = c.budgetTable(s, k.BudgetID, k.CreatedAt)
 	return r
 }
 

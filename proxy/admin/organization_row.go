@@ -65,7 +65,7 @@ func (c *call) organizationRow(s *state.Snapshot, o *model.Organization) organiz
 		DataRegions: o.DataRegions, BudgetMode: o.BudgetMode,
 		PermsID: raw(o.Extra["object_permission_id"], "null"), Perms: raw(o.Extra["object_permission"], "null"),
 		CreatedAt: moment(o.CreatedAt), CreatedBy: optional(o.CreatedBy), UpdatedAt: moment(o.UpdatedAt), UpdatedBy: optional(o.UpdatedBy),
-		Budget: c.budgetTable(s, o.BudgetID), Limits: c.organizationLimits(s, o),
+		Budget: c.budgetTable(s, o.BudgetID, o.CreatedAt), Limits: c.organizationLimits(s, o),
 	}
 }
 
@@ -96,7 +96,7 @@ func (c *call) organizationFull(s *state.Snapshot, o *model.Organization) organi
 func (c *call) orgMemberRow(s *state.Snapshot, m *model.OrgMember) orgMemberRow {
 	row := orgMemberRow{UserID: m.UserID, OrganizationID: m.OrganizationID, Role: optional(m.Role), BudgetID: optional(m.BudgetID),
 		Spend:     c.spent(s, model.Scope{Dim: model.DimOrgMember, ID: m.EntityID()}, &m.Spending).USD(),
-		Budget:    c.budgetTable(s, m.BudgetID),
+		Budget:    c.budgetTable(s, m.BudgetID, m.CreatedAt),
 		CreatedAt: moment(m.CreatedAt), UpdatedAt: moment(m.UpdatedAt)}
 	if u, ok := s.Users.Get(m.UserID); ok {
 		row.Email = optional(u.Email)

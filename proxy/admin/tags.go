@@ -32,7 +32,7 @@ func tagScope(name string) model.Scope { return model.Scope{Dim: model.DimTag, I
 
 func (c *call) tagView(s *state.Snapshot, t *model.Tag) tagView {
 	row := tagView{Name: t.Name, Description: optional(t.Description), Models: t.Models, ModelInfo: map[string]string{},
-		Spend: c.spent(s, tagScope(t.Name), &t.Spending).USD(), BudgetID: optional(t.BudgetID), Budget: c.budgetTable(s, t.BudgetID), BudgetMode: t.BudgetMode,
+		Spend: c.spent(s, tagScope(t.Name), &t.Spending).USD(), BudgetID: optional(t.BudgetID), Budget: c.budgetTable(s, t.BudgetID, t.CreatedAt), BudgetMode: t.BudgetMode,
 		CreatedAt: moment(t.CreatedAt), CreatedBy: optional(t.CreatedBy), UpdatedAt: moment(t.UpdatedAt), Limits: c.rowLimits(s, tagScope(t.Name), t.BudgetID)}
 	if s.Routing != nil {
 		for _, id := range t.Models {

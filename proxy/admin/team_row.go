@@ -138,10 +138,7 @@ func teamMetadata(t *model.Team) jsontext.Value {
 func (c *call) membership(s *state.Snapshot, m *model.Member) membershipRow {
 	row := membershipRow{UserID: m.UserID, TeamID: m.TeamID, BudgetID: optional(m.BudgetID)}
 	row.Spend = c.spent(s, model.Scope{Dim: model.DimMember, ID: m.EntityID()}, &m.Spending).USD()
-	if b, ok := s.Budgets.Get(m.BudgetID); ok {
-		r := c.budgetRow(s, b)
-		row.Budget = &r
-	}
+	row.Budget = c.budgetTable(s, m.BudgetID, m.CreatedAt)
 	row.Limits = c.rowLimits(s, model.Scope{Dim: model.DimMember, ID: m.EntityID()}, memberRow(s, m))
 	return row
 }
