@@ -12,16 +12,31 @@ import (
 // Signatures and sealed thoughts mean nothing to anybody but their maker, and
 // many refuse fields that they do not know.
 
-// marks are what such parts cannot be without; most requests have none of them.
-var marks = [...][]byte{[]byte(`thinking`), []byte(`provider_specific_fields`), []byte(`extra_content`), []byte(`reasoning_details`)}
+// marks are how the names of such parts end. Every request is searched for them,
+// so they begin with a byte that is rare in text: thinking is sought by its end.
+var (
+	marks    = [...][]byte{[]byte(`_specific_fields`), []byte(`_content`), []byte(`_details`)}
+	thinking = []byte(`thinking`)
+	king     = thinking[len(`thin`):]
+)
 
+// foreign reports whether messages may hold such parts; most hold none.
 func foreign(messages []byte) bool {
 	for _, m := range marks {
 		if bytes.Contains(messages, m) {
 			return true
 		}
 	}
-	return false
+	for rest := messages; ; {
+		i := bytes.Index(rest, king)
+		if i < 0 {
+			return false
+		}
+		rest = rest[i+len(king):]
+		if bytes.HasSuffix(messages[:len(messages)-len(rest)], thinking) {
+			return true
+		}
+	}
 }
 
 // understands reports the fields of other makers' thoughts that a provider takes:
