@@ -201,6 +201,10 @@ func (d *Desk) released(a *asked) {
 		defer q.mu.Unlock()
 		if len(q.again) < mostReleases && !q.over {
 			q.again = append(q.again, a)
+			return
 		}
+		// Too many, or too late: its key holds, and this node says for as long as it
+		// remembers that it is free.
+		d.remember(a.op.Call)
 	}
 }

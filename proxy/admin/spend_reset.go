@@ -17,7 +17,7 @@ func (c *call) resetKeys(hashes []string) *refusal.Refusal {
 			asked = append(asked, Spending{keyScope(h), c.window(s, keyScope(h), &k.Spending)})
 		}
 	}
-	c.count(asked...)
+	c.countAll(asked)
 	return c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		var changes []model.Change
 		for _, h := range hashes {
@@ -42,7 +42,7 @@ func (c *call) resetTeams(ids []string) *refusal.Refusal {
 			asked = append(asked, Spending{teamScope(id), c.window(s, teamScope(id), &t.Spending)})
 		}
 	}
-	c.count(asked...)
+	c.countAll(asked)
 	return c.submit(func(s *state.Snapshot) ([]model.Change, *refusal.Refusal) {
 		var changes []model.Change
 		for _, id := range ids {
@@ -57,4 +57,17 @@ func (c *call) resetTeams(ids []string) *refusal.Refusal {
 		}
 		return changes, nil
 	})
+}
+
+// countAll asks all nodes for everything that resets of many count from, at once
+// and not one by one.
+func (c *call) countAll(asked []Spending) {
+	c.count(asked...)
+	scopes := make([]model.Scope, 0, len(asked))
+	for _, q := range asked {
+		if q.Since.IsZero() { // others begin anew by themselves
+			scopes = append(scopes, q.Scope)
+		}
+	}
+	c.before(scopes)
 }
