@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ type purses struct {
 	nodes map[string]*spend
 	dead  map[string]bool // as gossip knows
 	gone  map[string]bool // that do not answer
+	off   atomic.Bool     // the budget's owner was deleted
 }
 
 var (
@@ -41,7 +43,7 @@ func newPurses(t *testing.T) *purses {
 	require.NoError(t, err)
 	p := &purses{nodes: map[string]*spend{}, dead: map[string]bool{}, gone: map[string]bool{}}
 	p.bank = budget.NewBank(func(sc model.Scope) (model.BudgetDef, bool) {
-		return model.BudgetDef{Limit: 1000 * unit.Dollar, Window: day}, sc == budgeted
+		return model.BudgetDef{Limit: 1000 * unit.Dollar, Window: day}, sc == budgeted && !p.off.Load()
 	}, nil)
 	var one sync.Mutex
 	for _, id := range []string{"a", "b", "c"} {
@@ -138,11 +140,44 @@ func TestNodesThatAreAwayAreNamedAndWhatTheyReportedCounts(t *testing.T) {
 	require.EqualValues(t, 100, got[1])
 }
 
+// TestNodesTellWhatTheyKnowOfAnIdAlsoWhenItsObjectIsGone: what it has spent in all,
+// and the newest window in which any of them may still hold credit.
+func TestNodesTellWhatTheyKnowOfAnIdAlsoWhenItsObjectIsGone(t *testing.T) {
+	p := newPurses(t)
+	scopes := []model.Scope{budgeted, plain, {Dim: model.DimUser, ID: "nobody"}}
+	got, away := p.nodes["a"].Before(t.Context(), scopes)
+	require.Empty(t, away)
+	require.Equal(t, []admin.Before{{Window: -1}, {Window: -1}, {Window: -1}}, got)
+	for _, id := range []string{"b", "c", "c"} {
+		p.pay(t, id, 100)
+	}
+	for _, there := range []bool{true, false} {
+		name := map[bool]string{true: "there", false: "deleted"}[there]
+		p.off.Store(!there)
+		if !there {
+			p.bank.Drop(time.Now(), budgeted)
+		}
+		got, _ = p.nodes["a"].Before(t.Context(), scopes)
+		require.EqualValues(t, 300, got[0].Spent, name)
+		require.Equal(t, today.Unix(), got[0].Window, name)
+		require.Equal(t, admin.Before{Spent: 300, Window: -1}, got[1], name)
+		if there {
+			require.EqualValues(t, 300, got[0].Counted)
+		}
+	}
+	p.dead["b"] = true
+	got, away = p.nodes["a"].Before(t.Context(), scopes)
+	require.Equal(t, []string{"node-b"}, away)
+	require.EqualValues(t, 200, got[0].Spent)
+}
+
 func FuzzSpentMessages(f *testing.F) {
 	q, _ := json.Marshal(&spentQuestion{Version: 1, Scopes: []model.Scope{budgeted}, Since: []int64{5}})
 	a, _ := json.Marshal(&spentAnswer{Version: 1, Incarnation: 3, Spent: []unit.Money{5}})
 	f.Add(q)
 	f.Add(a)
+	f.Add([]byte(`{"v":1,"incarnation":3,"spent":[5],"windows":[-1],"booked":[7]}`))
+	f.Add([]byte(`{"v":1,"spent":[5],"windows":[1,2],"booked":[7]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if q, err := decodeSpentQuestion(data); err == nil {
 			require.Equal(t, len(q.Scopes), len(q.Since))
