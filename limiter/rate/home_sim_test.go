@@ -78,9 +78,10 @@ func TestALimitThatMovesHomeNeverPasses(t *testing.T) {
 				var load sync.WaitGroup
 				load.Go(func() {
 					var all sync.WaitGroup
+					begin := time.Now()
 					for i := range int(3 * limit * lasts / time.Minute) {
+						until(begin, time.Duration(i)*time.Minute/(3*limit))
 						all.Go(func() {
-							time.Sleep(time.Duration(i) * time.Minute / (3 * limit))
 							w.hosts[i%6].spend(x.hold(i%6, seed, rate.Requests, limit, 1))
 						})
 					}
@@ -135,10 +136,11 @@ func TestParallelSlotsKeepTheirLimitWhenItsHomeMoves(t *testing.T) {
 				var mu sync.Mutex
 				var now, most int64
 				var all sync.WaitGroup
+				begin := time.Now()
 				for i := range 6000 {
 					length := time.Duration(rng.Int64N(int64(4 * time.Second)))
+					until(begin, time.Duration(i)*20*time.Millisecond)
 					all.Go(func() {
-						time.Sleep(time.Duration(i) * 20 * time.Millisecond)
 						holds := []rate.Hold{x.hold(i%6, 9, rate.Parallel, limit, 1)}
 						h := w.hosts[i%6]
 						if _, ok := h.node().TakeCtx(t.Context(), holds); !ok {

@@ -23,6 +23,7 @@ func TestTokensAreReservedAndSettledAcrossNodes(t *testing.T) {
 				var mu sync.Mutex
 				var used []use
 				var all sync.WaitGroup
+				begin := time.Now()
 				rng := rand.New(rand.NewPCG(1, 9))
 				for i := range 4000 {
 					h := w.hosts[rng.IntN(n)]
@@ -30,8 +31,8 @@ func TestTokensAreReservedAndSettledAcrossNodes(t *testing.T) {
 					reserve, actual := 200+rng.Int64N(800), int64(0)
 					actual = reserve * rng.Int64N(100) / 100
 					length := time.Duration(rng.Int64N(int64(5 * time.Second)))
+					until(begin, at)
 					all.Go(func() {
-						time.Sleep(at)
 						holds := []rate.Hold{{ID: 5, Kind: rate.Tokens, Limit: limit, Units: reserve}}
 						if _, ok := h.node().TakeCtx(t.Context(), holds); !ok {
 							return
@@ -87,12 +88,13 @@ func TestParallelSlotsNeverPassTheLimitOverAllNodes(t *testing.T) {
 				var mu sync.Mutex
 				var now, most, served int64
 				var all sync.WaitGroup
+				begin := time.Now()
 				for i := range 6000 {
 					h := w.hosts[rng.IntN(3)]
 					at := time.Duration(i) * 20 * time.Millisecond
 					length := time.Duration(rng.Int64N(int64(time.Duration(limit) * 100 * time.Millisecond)))
+					until(begin, at)
 					all.Go(func() {
-						time.Sleep(at)
 						holds := []rate.Hold{{ID: 9, Kind: rate.Parallel, Limit: limit, Units: 1}}
 						if _, ok := h.node().TakeCtx(t.Context(), holds); !ok {
 							return
@@ -167,12 +169,13 @@ func TestSeveralLimitsAreTakenTogetherOrNotAtAll(t *testing.T) {
 		defer w.close()
 		const small, large = 100, 400
 		var all sync.WaitGroup
+		begin := time.Now()
 		var mu sync.Mutex
 		admitted := map[uint64]int64{}
 		for i := range 4000 {
 			h, key := w.hosts[i%5], uint64(1000+i%8)
+			until(begin, time.Duration(i)*100*time.Microsecond)
 			all.Go(func() {
-				time.Sleep(time.Duration(i) * 100 * time.Microsecond)
 				holds := []rate.Hold{{ID: key, Kind: rate.Requests, Limit: small, Units: 1}, {ID: 1, Kind: rate.Requests, Limit: large, Units: 1},
 					{ID: 2, Kind: rate.Tokens, Limit: 100 * large, Units: 90}}
 				if _, ok := h.node().TakeCtx(t.Context(), holds); ok {

@@ -33,9 +33,10 @@ func TestSlowAnswersRefuseNothingOfALimitWithRoom(t *testing.T) {
 				const roomy, tight = 1, 2
 				var refused atomic.Int64
 				var all sync.WaitGroup
+				begin := time.Now()
 				for i := range 3 * 20 * 40 {
+					until(begin, time.Duration(i)*time.Second/60)
 					all.Go(func() {
-						time.Sleep(time.Duration(i) * time.Second / 60)
 						if !w.hosts[i%3].spend(rate.Hold{ID: roomy, Kind: rate.Tokens, Limit: 1_000_000, Units: 30}) {
 							refused.Add(1)
 						}
