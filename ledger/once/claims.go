@@ -252,16 +252,16 @@ func (c *Claims) Restore(records iter.Seq2[byte, []byte]) (swap func(), err erro
 }
 
 func (c *Claims) take(kind byte, data []byte) error {
-	r := reader{p: data}
-	if v := r.byte(); v != Version {
+	r := newReader(data)
+	if v := r.Byte(); v != Version {
 		return fmt.Errorf("version %d is not known to this release", v)
 	}
 	switch kind {
 	case recordClock:
-		c.now = r.int()
+		c.now = r.Int()
 	case recordClaim:
 		id, k := r.claim()
-		if r.err == nil {
+		if r.Err() == nil {
 			if _, twice := c.shardOf(id).m[id]; twice {
 				return fmt.Errorf("a key is claimed twice")
 			}
@@ -272,5 +272,5 @@ func (c *Claims) take(kind byte, data []byte) error {
 	default:
 		return fmt.Errorf("unknown kind")
 	}
-	return r.end()
+	return r.End()
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unique"
 
+	"tollgate/config/wire"
 	"tollgate/ledger/store"
 )
 
@@ -129,27 +130,27 @@ func AppendCommand(p []byte, c *Command) []byte {
 
 // DecodeCommand reads what AppendCommand wrote, and nothing else.
 func DecodeCommand(p []byte) (*Command, error) {
-	r := reader{p: p}
-	c := &Command{Node: r.text(), Incarnation: r.uint()}
-	c.Ops = make([]Op, 0, r.count(1+16+16))
+	r := newReader(p)
+	c := &Command{Node: r.Text(), Incarnation: r.Uint()}
+	c.Ops = make([]Op, 0, r.Count(1+16+16))
 	for range cap(c.Ops) {
-		o := Op{Kind: Kind(r.byte()), ID: ID(r.sixteen()), Call: CallID(r.sixteen())}
+		o := Op{Kind: Kind(r.Byte()), ID: ID(r.sixteen()), Call: CallID(r.sixteen())}
 		switch o.Kind {
 		case Take:
 			o.Body = r.sixteen()
-			if r.flag() {
+			if r.Flag() {
 				o.Instead = CallID(r.sixteen())
 				if o.Instead == (CallID{}) {
-					r.fail(errors.New("a claim instead of no call"))
+					r.Fail(errors.New("a claim instead of no call"))
 				}
 			}
 		case Release:
 		default:
-			r.fail(fmt.Errorf("operation %d is unknown", o.Kind))
+			r.Fail(fmt.Errorf("operation %d is unknown", o.Kind))
 		}
 		c.Ops = append(c.Ops, o)
 	}
-	if err := r.end(); err != nil {
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("read claims: %w", err)
 	}
 	return c, nil
@@ -178,27 +179,27 @@ func AppendAnswer(p []byte, a *Answer) []byte {
 
 // DecodeAnswer reads what AppendAnswer wrote.
 func DecodeAnswer(p []byte) (*Answer, error) {
-	r := reader{p: p}
-	if v := r.byte(); r.err == nil && v != Version {
+	r := newReader(p)
+	if v := r.Byte(); r.Err() == nil && v != Version {
 		return nil, fmt.Errorf("answer about claims of version %d: this node knows %d", v, Version)
 	}
 	a := &Answer{}
-	if text := r.text(); text != "" {
+	if text := r.Text(); text != "" {
 		a.Err = errors.New(text)
 	}
-	a.Told = make([]Told, 0, r.count(1))
+	a.Told = make([]Told, 0, r.Count(1))
 	for range cap(a.Told) {
-		t := Told{Verdict: Verdict(r.byte())}
+		t := Told{Verdict: Verdict(r.Byte())}
 		switch t.Verdict {
 		case Held, OtherBody:
-			t.Claim = Claim{Node: r.text(), Incarnation: r.uint(), Call: CallID(r.sixteen()), At: time.Unix(0, r.int()).UTC()}
+			t.Claim = Claim{Node: r.Text(), Incarnation: r.Uint(), Call: CallID(r.sixteen()), At: time.Unix(0, r.Int()).UTC()}
 		case Yours, Full, Released:
 		default:
-			r.fail(fmt.Errorf("verdict %d is unknown", t.Verdict))
+			r.Fail(fmt.Errorf("verdict %d is unknown", t.Verdict))
 		}
 		a.Told = append(a.Told, t)
 	}
-	if err := r.end(); err != nil {
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("read answer about claims: %w", err)
 	}
 	return a, nil
@@ -215,8 +216,8 @@ func appendClaim(p []byte, id ID, k *claim) []byte {
 
 func (r *reader) claim() (ID, claim) {
 	id := ID(r.sixteen())
-	k := claim{body: r.sixteen(), call: CallID(r.sixteen()), at: r.int()}
-	k.owner = unique.Make(owner{r.text(), r.uint()})
+	k := claim{body: r.sixteen(), call: CallID(r.sixteen()), at: r.Int()}
+	k.owner = unique.Make(owner{r.Text(), r.Uint()})
 	return id, k
 }
 
@@ -224,97 +225,12 @@ func appendText(p []byte, s string) []byte {
 	return append(binary.AppendUvarint(p, uint64(len(s))), s...)
 }
 
-var errShort = errors.New("it ends early")
+// reader reads what this room writes.
+type reader struct{ wire.Reader }
 
-// reader takes values off a payload; after the first fault it yields zeros, and
-// end reports the fault.
-type reader struct {
-	p   []byte
-	err error
-}
-
-func (r *reader) fail(err error) {
-	if r.err == nil {
-		r.err = err
-	}
-	r.p = nil
-}
-
-func (r *reader) byte() byte {
-	if len(r.p) == 0 {
-		r.fail(errShort)
-		return 0
-	}
-	b := r.p[0]
-	r.p = r.p[1:]
-	return b
-}
-
-func (r *reader) flag() bool {
-	b := r.byte()
-	if b > 1 {
-		r.fail(fmt.Errorf("flag %d", b))
-	}
-	return b == 1
-}
-
-func (r *reader) uint() uint64 {
-	v, n := binary.Uvarint(r.p)
-	if n <= 0 {
-		r.fail(errShort)
-		return 0
-	}
-	r.p = r.p[n:]
-	return v
-}
-
-func (r *reader) int() int64 {
-	v, n := binary.Varint(r.p)
-	if n <= 0 {
-		r.fail(errShort)
-		return 0
-	}
-	r.p = r.p[n:]
-	return v
-}
+func newReader(p []byte) *reader { return &reader{wire.NewReader(p)} }
 
 func (r *reader) sixteen() (v Sum) {
-	if len(r.p) < len(v) {
-		r.fail(errShort)
-		return v
-	}
-	copy(v[:], r.p)
-	r.p = r.p[len(v):]
+	copy(v[:], r.Take(len(v)))
 	return v
-}
-
-func (r *reader) text() string { return string(r.bytes()) }
-
-func (r *reader) bytes() []byte {
-	n := r.uint()
-	if n > uint64(len(r.p)) {
-		r.fail(errShort)
-		return nil
-	}
-	s := r.p[:n:n]
-	r.p = r.p[n:]
-	return s
-}
-
-// count reads how many elements follow, each at least size bytes long, so that a
-// lying count cannot allocate more than the payload allows.
-func (r *reader) count(size int) int {
-	n := r.uint()
-	if n > uint64(len(r.p)/size) {
-		r.fail(errShort)
-		return 0
-	}
-	return int(n)
-}
-
-func (r *reader) end() error {
-	if r.err == nil && len(r.p) > 0 {
-		return fmt.Errorf("%d bytes too many", len(r.p))
-	}
-	return r.err
 }

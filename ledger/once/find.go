@@ -179,13 +179,13 @@ func appendQuestion(p []byte, c *Claim, wait bool) []byte {
 }
 
 func decodeQuestion(p []byte) (*Claim, bool, error) {
-	r := reader{p: p}
-	if v := r.byte(); r.err == nil && v != Version {
+	r := newReader(p)
+	if v := r.Byte(); r.Err() == nil && v != Version {
 		return nil, false, fmt.Errorf("question about a call of version %d: this node knows %d", v, Version)
 	}
-	c := &Claim{Call: CallID(r.sixteen()), Incarnation: r.uint(), At: time.Unix(0, r.int()).UTC()}
-	wait := r.flag()
-	if err := r.end(); err != nil {
+	c := &Claim{Call: CallID(r.sixteen()), Incarnation: r.Uint(), At: time.Unix(0, r.Int()).UTC()}
+	wait := r.Flag()
+	if err := r.End(); err != nil {
 		return nil, false, fmt.Errorf("read question about a call: %w", err)
 	}
 	return c, wait, nil
@@ -200,17 +200,17 @@ func appendBecame(p []byte, b became) []byte {
 }
 
 func decodeBecame(p []byte) (became, error) {
-	r := reader{p: p}
-	v, s := r.byte(), state(r.byte())
+	r := newReader(p)
+	v, s := r.Byte(), state(r.Byte())
 	switch {
-	case r.err != nil:
-		return became{}, fmt.Errorf("read what became of a call: %w", r.err)
+	case r.Err() != nil:
+		return became{}, fmt.Errorf("read what became of a call: %w", r.Err())
 	case v != Version || s > stateElsewhere || s == stateConflict:
 		return became{}, fmt.Errorf("what became of a call is told in version %d, state %d: this node knows version %d", v, s, Version)
 	case s == stateKept:
-		return became{s, r.p}, nil
+		return became{s, r.Take(r.Len())}, nil
 	}
-	if err := r.end(); err != nil {
+	if err := r.End(); err != nil {
 		return became{}, fmt.Errorf("read what became of a call: %w", err)
 	}
 	return became{state: s}, nil

@@ -8,9 +8,8 @@ import (
 
 	"tollgate/config/model"
 	"tollgate/config/unit"
+	"tollgate/config/wire"
 )
-
-var errShort = errors.New("payload ends early")
 
 // AppendCommand writes a command. Numbers are varints, strings have their
 // length before them; the order of fields is the format.
@@ -49,26 +48,26 @@ func AppendCommand(p []byte, c *Command) []byte {
 
 // DecodeCommand reads what AppendCommand wrote, and nothing else.
 func DecodeCommand(p []byte) (*Command, error) {
-	r := reader{p: p}
-	c := &Command{Op: Op(r.byte()), Node: NodeID(r.str()), Incarnation: r.uint()}
+	r := newReader(p)
+	c := &Command{Op: Op(r.Byte()), Node: NodeID(r.Text()), Incarnation: r.Uint()}
 	switch c.Op {
 	case OpBatch:
-		c.Items = make([]Item, 0, r.count(10))
+		c.Items = make([]Item, 0, r.Count(10))
 		for range cap(c.Items) {
-			it := Item{Scope: r.scope(), Window: r.int(), S: r.money(), R: r.money(), Want: r.money(), Need: r.money(), Least: r.money(), Call: r.money()}
-			f := r.flags(1)
+			it := Item{Scope: r.scope(), Window: r.Int(), S: r.money(), R: r.money(), Want: r.money(), Need: r.money(), Least: r.money(), Call: r.money()}
+			f := r.Flags(1)
 			it.Exact = f&1 != 0
 			c.Items = append(c.Items, it)
 		}
 	case OpClose:
-		f := r.flags(2)
+		f := r.Flags(2)
 		c.WriteOff, c.Final = f&1 != 0, f&2 != 0
-		c.Settled = make([]Settled, 0, r.count(5))
+		c.Settled = make([]Settled, 0, r.Count(5))
 		for range cap(c.Settled) {
-			c.Settled = append(c.Settled, Settled{Incarnation: r.uint(), Scope: r.scope(), Window: r.int(), S: r.money()})
+			c.Settled = append(c.Settled, Settled{Incarnation: r.Uint(), Scope: r.scope(), Window: r.Int(), S: r.money()})
 		}
 	case OpOpen, OpDrop:
-		c.Scopes = make([]model.Scope, 0, r.count(2))
+		c.Scopes = make([]model.Scope, 0, r.Count(2))
 		for range cap(c.Scopes) {
 			c.Scopes = append(c.Scopes, r.scope())
 		}
@@ -76,7 +75,7 @@ func DecodeCommand(p []byte) (*Command, error) {
 	default:
 		return nil, fmt.Errorf("op %d is unknown", c.Op)
 	}
-	return c, r.end()
+	return c, r.End()
 }
 
 // AppendAnswer writes an answer for the way back from the leader.
@@ -104,23 +103,23 @@ func AppendAnswer(p []byte, a *Answer) []byte {
 
 // DecodeAnswer reads what AppendAnswer wrote.
 func DecodeAnswer(p []byte) (*Answer, error) {
-	r := reader{p: p}
-	if v := r.byte(); v != Version {
+	r := newReader(p)
+	if v := r.Byte(); v != Version {
 		return nil, fmt.Errorf("budget answer version %d: this node knows %d", v, Version)
 	}
 	a := &Answer{}
-	if msg := r.str(); msg != "" {
+	if msg := r.Text(); msg != "" {
 		a.Err = errors.New(msg)
 	}
-	a.Grants = make([]Grant, 0, r.count(10))
+	a.Grants = make([]Grant, 0, r.Count(10))
 	for range cap(a.Grants) {
-		g := Grant{Scope: r.scope(), Window: r.int(), End: r.int(), G: r.money(), Settled: r.money(),
-			Free: unit.Money(r.int()), Share: r.money(), Nodes: int(r.uint() & math.MaxInt32)}
-		f := r.flags(3)
+		g := Grant{Scope: r.scope(), Window: r.Int(), End: r.Int(), G: r.money(), Settled: r.money(),
+			Free: unit.Money(r.Int()), Share: r.money(), Nodes: int(r.Uint() & math.MaxInt32)}
+		f := r.Flags(3)
 		g.Tight, g.Closed, g.Unknown = f&1 != 0, f&2 != 0, f&4 != 0
 		a.Grants = append(a.Grants, g)
 	}
-	return a, r.end()
+	return a, r.End()
 }
 
 func appendString(p []byte, s string) []byte {
@@ -148,96 +147,20 @@ func flags(bits ...bool) byte {
 	return f
 }
 
-// reader takes values off a payload; after the first fault it yields zeros, and
-// end reports the fault.
-type reader struct {
-	p   []byte
-	err error
-}
+// reader reads what this room writes.
+type reader struct{ wire.Reader }
 
-func (r *reader) fail(err error) {
-	if r.err == nil {
-		r.err = err
-	}
-	r.p = nil
-}
-
-func (r *reader) byte() byte {
-	if len(r.p) == 0 {
-		r.fail(errShort)
-		return 0
-	}
-	b := r.p[0]
-	r.p = r.p[1:]
-	return b
-}
-
-func (r *reader) flags(known int) byte {
-	f := r.byte()
-	if f >= 1<<known {
-		r.fail(fmt.Errorf("unknown flags %#x", f))
-	}
-	return f
-}
-
-func (r *reader) uint() uint64 {
-	v, n := binary.Uvarint(r.p)
-	if n <= 0 {
-		r.fail(errShort)
-		return 0
-	}
-	r.p = r.p[n:]
-	return v
-}
-
-func (r *reader) int() int64 {
-	v, n := binary.Varint(r.p)
-	if n <= 0 {
-		r.fail(errShort)
-		return 0
-	}
-	r.p = r.p[n:]
-	return v
-}
+func newReader(p []byte) *reader { return &reader{wire.NewReader(p)} }
 
 func (r *reader) money() unit.Money {
-	v := r.uint()
+	v := r.Uint()
 	if v > math.MaxInt64 {
-		r.fail(fmt.Errorf("amount %d is out of range", v))
+		r.Fail(fmt.Errorf("amount %d is out of range", v))
 		return 0
 	}
 	return unit.Money(v)
 }
 
-func (r *reader) str() string {
-	n := r.uint()
-	if n > uint64(len(r.p)) {
-		r.fail(errShort)
-		return ""
-	}
-	s := string(r.p[:n])
-	r.p = r.p[n:]
-	return s
-}
-
 func (r *reader) scope() model.Scope {
-	return model.Scope{Dim: model.Dim(r.byte()), ID: r.str()}
-}
-
-// count reads how many elements follow, each at least size bytes long, so that
-// a lying count cannot allocate more than the payload's own size allows.
-func (r *reader) count(size int) int {
-	n := r.uint()
-	if n > uint64(len(r.p)/size) {
-		r.fail(errShort)
-		return 0
-	}
-	return int(n)
-}
-
-func (r *reader) end() error {
-	if r.err == nil && len(r.p) > 0 {
-		return fmt.Errorf("%d bytes too many", len(r.p))
-	}
-	return r.err
+	return model.Scope{Dim: model.Dim(r.Byte()), ID: r.Text()}
 }

@@ -66,17 +66,17 @@ func (b *Bank) Restore(records iter.Seq2[byte, []byte]) error {
 }
 
 func (b *Bank) restore(kind byte, data []byte) error {
-	r := reader{p: data}
-	if v := r.byte(); v == 0 || v > Version {
+	r := newReader(data)
+	if v := r.Byte(); v == 0 || v > Version {
 		return fmt.Errorf("version %d: this node knows up to %d", v, Version)
 	}
 	switch kind {
 	case recordClock:
-		b.now = r.int()
+		b.now = r.Int()
 	case recordMember:
-		id := NodeID(r.str())
-		m := member{inc: r.uint(), closed: r.uint()}
-		m.left = r.flags(1) != 0
+		id := NodeID(r.Text())
+		m := member{inc: r.Uint(), closed: r.Uint()}
+		m.left = r.Flags(1) != 0
 		b.members[id] = m
 	case recordBudget:
 		scope, e := r.entry()
@@ -84,7 +84,7 @@ func (b *Bank) restore(kind byte, data []byte) error {
 	default:
 		return fmt.Errorf("unknown kind")
 	}
-	return r.end()
+	return r.End()
 }
 
 func appendMember(p []byte, id NodeID, m member) []byte {
@@ -116,25 +116,25 @@ func appendEntry(p []byte, scope model.Scope, e *entry) []byte {
 
 func (r *reader) entry() (model.Scope, *entry) {
 	scope, e := r.scope(), &entry{}
-	e.windows = make([]window, 0, r.count(6))
+	e.windows = make([]window, 0, r.Count(6))
 	for range cap(e.windows) {
-		w := window{start: r.int(), end: r.int(), folded: r.money(), tight: r.money(), call: r.money()}
-		w.leases = make([]lease, 0, r.count(7))
+		w := window{start: r.Int(), end: r.Int(), folded: r.money(), tight: r.money(), call: r.money()}
+		w.leases = make([]lease, 0, r.Count(7))
 		for range cap(w.leases) {
-			l := lease{node: NodeID(r.str()), inc: r.uint(), g: r.money(), s: r.money(), r: r.money(), share: r.money()}
-			l.closed = r.flags(1) != 0
+			l := lease{node: NodeID(r.Text()), inc: r.Uint(), g: r.money(), s: r.money(), r: r.money(), share: r.money()}
+			l.closed = r.Flags(1) != 0
 			if n := len(w.leases); n > 0 && compareLeases(w.leases[n-1], l) >= 0 {
-				r.fail(fmt.Errorf("leases out of order"))
+				r.Fail(fmt.Errorf("leases out of order"))
 			}
 			w.leases = append(w.leases, l)
 		}
 		if n := len(e.windows); n > 0 && e.windows[n-1].start <= w.start {
-			r.fail(fmt.Errorf("windows out of order"))
+			r.Fail(fmt.Errorf("windows out of order"))
 		}
 		e.windows = append(e.windows, w)
 	}
 	if len(e.windows) == 0 {
-		r.fail(fmt.Errorf("budget without a window"))
+		r.Fail(fmt.Errorf("budget without a window"))
 	}
 	return scope, e
 }
