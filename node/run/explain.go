@@ -20,6 +20,6 @@ func (n *node) explain(ctx context.Context, q admin.Rehearsal) (answer any, know
 	}
 	return n.calls.Explain(ctx, call.Question{
 		Snapshot: q.Snapshot, Principal: q.Principal, NotIdentified: q.NotIdentified,
-		Op: op, Route: q.Route, Model: model, Body: q.Body, Header: q.Header,
+		Op: op, Route: q.Route, Model: model, Body: q.Body, Header: q.Header, Narrow: q.Narrow,
 	}), true
 }

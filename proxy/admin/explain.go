@@ -21,6 +21,8 @@ type Rehearsal struct {
 	Model         string // "": the body's
 	Body          []byte // nil: any short one
 	Header        [][2]string
+	// Narrow asks for somebody who may not see all.
+	Narrow bool
 }
 
 // explain answers /utils/explain: why a call would be admitted or refused and
@@ -33,7 +35,11 @@ func explain(c *call) *refusal.Refusal {
 	id, key, name, path := f.str("request_id"), f.str("key"), f.str("model"), f.str("route")
 	body, header := f.object("body"), f.strMap("headers")
 	if !f.wrong() {
-		f.require("model", id.v != "" || name.v != "" || body.set)
+		if c.ctx.IsGet() {
+			f.require("request_id", id.v != "")
+		} else {
+			f.require("model", id.v != "" || name.v != "" || body.set)
+		}
 	}
 	if f.wrong() {
 		return c.refuseForm(f)
@@ -44,7 +50,7 @@ func explain(c *call) *refusal.Refusal {
 	if c.a.Explain == nil {
 		return notFound("", "This node explains no calls.")
 	}
-	q := Rehearsal{Snapshot: c.s, Route: path.v, Model: name.v}
+	q := Rehearsal{Snapshot: c.s, Route: path.v, Model: name.v, Narrow: !c.seesAll()}
 	if q.Route == "" {
 		q.Route = "/chat/completions"
 	}

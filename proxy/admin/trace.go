@@ -165,14 +165,18 @@ func (c *call) explainRequest(id string) *refusal.Refusal {
 		return r
 	}
 	if len(page.Rows) == 0 {
-		return notFound("request_id", "No call with the id %s is in the books, or it is not one of yours. Of a key's refused calls at most %d a second are kept.", id, keptRefusals)
+		without := ""
+		if away := c.ctx.Response.Header.Peek("X-Spend-Without"); len(away) > 0 {
+			without = " Without an answer: " + string(away) + "."
+		}
+		return notFound("request_id", "No call with the id %s is in the books, or it is not one of yours. A call that is under way is not yet there; of a key's refused calls at most %d a second are kept.%s", shortID(id), keptRefusals, without)
 	}
 	where := "the ledgers of the nodes"
 	switch h := &c.ctx.Response.Header; {
 	case c.a.Flushes && len(h.Peek("X-Spend-Source")) == 0:
 		where = "PostgreSQL"
 	case c.a.Flushes:
-		where = "the ledgers of the nodes; PostgreSQL does not answer"
+		where = "the ledgers of the nodes; PostgreSQL does not have it yet, or does not answer"
 	}
 	out := make([]trace, len(page.Rows))
 	for i := range page.Rows {
@@ -186,6 +190,14 @@ func (c *call) explainRequest(id string) *refusal.Refusal {
 		Summary string  `json:"summary"`
 		Calls   []trace `json:"calls"`
 	}{"Several calls have this id: the provider has given it more than once.", out})
+}
+
+// shortID is an id as a message repeats it: nobody's are longer.
+func shortID(id string) string {
+	if len(id) > 200 {
+		return strings.ToValidUTF8(id[:200], "") + "…"
+	}
+	return id
 }
 
 // keptRefusals is how many rows of refused calls one key may write in a second.
@@ -231,7 +243,7 @@ func traceOf(r *query.Row) trace {
 // answered fills in the attempt that the row itself is about, when it tells of no
 // others.
 func (t *trace) answered(r *query.Row, m *told) {
-	base, _, _ := strings.Cut(r.APIBase, "?")
+	base, _, _ := strings.Cut(withoutUserinfo(r.APIBase), "?")
 	if len(t.Attempts) == 0 {
 		t.Attempts = []traceAttempt{}
 		if r.ModelID != "" && !t.CacheHit {
@@ -271,12 +283,12 @@ func (t *trace) sum() {
 	switch {
 	case t.CacheHit:
 		t.Summary = "Answered from the response cache; no deployment was asked."
-	case t.Answered != nil && len(t.Attempts) > 1:
-		t.Summary = "Answered by " + t.Answered.ID + " of " + t.Answered.Group + " after " + count(len(t.Attempts)-1, "failed attempt") + "."
 	case t.Status == "client_closed":
 		t.Summary = "The client left before the answer was whole; what was delivered is charged."
 	case t.Status == "interrupted":
 		t.Summary = "The node that served the call died meanwhile; it was charged at its maximum."
+	case t.Answered != nil && len(t.Attempts) > 1:
+		t.Summary = "Answered by " + t.Answered.ID + " of " + t.Answered.Group + " after " + count(len(t.Attempts)-1, "failed attempt") + "."
 	case t.Refusal != nil && len(t.Attempts) == 0:
 		t.Summary = "Refused before any deployment was asked"
 		if t.Refusal.Message != "" {

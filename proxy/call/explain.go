@@ -3,16 +3,12 @@ package call
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
-	"tollgate/config/model"
 	"tollgate/config/state"
-	"tollgate/config/unit"
 	"tollgate/limiter/admit"
 	"tollgate/proxy/auth"
 	"tollgate/proxy/provider"
@@ -30,6 +26,9 @@ type Question struct {
 	Model         string // stands in place of the body's; "" leaves that
 	Body          []byte // nil: a short question
 	Header        [][2]string
+	// Narrow asks for somebody who may not see all: it is told what the calls
+	// themselves would tell, and no figures of what others share or own.
+	Narrow bool
 }
 
 // Explain walks a call as Serve does, as far as that can be done without taking,
@@ -42,7 +41,7 @@ func (h *Handler) Explain(ctx context.Context, q Question) *Explanation {
 		c.ctx.Request.Header.Set(kv[0], kv[1])
 	}
 	c.identify()
-	e := &explainer{c: c, out: &Explanation{At: c.start.UTC(), Region: h.Region, Route: q.Route, Model: q.Model, Checks: []Check{}}}
+	e := &explainer{c: c, narrow: q.Narrow, out: &Explanation{At: c.start.UTC(), Region: h.Region, Route: q.Route, Model: q.Model, Checks: []Check{}}}
 	e.walk(ctx, &q)
 	e.end()
 	return e.out
@@ -50,8 +49,9 @@ func (h *Handler) Explain(ctx context.Context, q Question) *Explanation {
 
 // explainer is one explanation in the making.
 type explainer struct {
-	c   *call
-	out *Explanation
+	c      *call
+	narrow bool
+	out    *Explanation
 }
 
 // check notes the answer to one question and reports whether it let the call pass.
@@ -62,6 +62,11 @@ func (e *explainer) check(name, what string, ref *refusal.Refusal) bool {
 	}
 	e.note(Check{Name: name, OK: ref == nil, What: what})
 	return ref == nil
+}
+
+// pass notes a check that had nothing to ask about.
+func (e *explainer) pass(name, why string) {
+	e.note(Check{Name: name, OK: true, Skipped: true, What: why})
 }
 
 func (e *explainer) note(k Check) { e.out.Checks = append(e.out.Checks, k) }
@@ -89,7 +94,11 @@ func (e *explainer) walk(ctx context.Context, q *Question) {
 		return
 	}
 	e.check("route", q.Route+" is open to the caller", e.routeMay(q.Route))
-	e.check("data_regions", e.regionWords(), c.stayInside())
+	if ref := c.stayInside(); ref == nil && len(c.regions) == 0 {
+		e.pass("data_regions", "no data_regions hold for the caller")
+	} else {
+		e.check("data_regions", "this node is in "+c.h.Region+", one of "+strings.Join(c.regions, ", "), ref)
+	}
 	may := e.check("node", "this node has a configuration and can record calls", c.mayServe())
 	if !may && c.snap.Routing == nil {
 		return
@@ -104,7 +113,10 @@ func (e *explainer) walk(ctx context.Context, q *Question) {
 	}
 	e.out.Model, e.out.Caller.EndUser = c.req.model, c.req.endUser
 	for i := range gates {
-		e.check(gates[i].name, e.gateWords(gates[i].name), gates[i].ask(c))
+		e.gate(&gates[i])
+	}
+	if e.narrow && e.out.Refusal != nil {
+		return // which deployments a model has is for those who may use it
 	}
 	if c.principal.Alias(c.req.model) != c.req.model {
 		e.out.Group = c.principal.Alias(c.req.model)
@@ -169,40 +181,47 @@ func (e *explainer) routeMay(path string) *refusal.Refusal {
 	return p.MayCallRoute(path, false)
 }
 
-func (e *explainer) regionWords() string {
-	set := e.c.principal.DataRegions()
-	if len(set) == 0 {
-		return "no data_regions hold for the caller"
+// gate asks for one right.
+func (e *explainer) gate(g *gate) {
+	ref := g.ask(e.c)
+	what, asked := e.gateWords(g.name)
+	if ref == nil && !asked {
+		e.pass(g.name, what)
+		return
 	}
-	return "this node is in " + e.c.h.Region + ", one of " + strings.Join(set, ", ")
+	e.check(g.name, what, ref)
 }
 
-func (e *explainer) gateWords(name string) string {
+// gateWords is what an open gate says, and whether there was anything to ask.
+func (e *explainer) gateWords(name string) (what string, asked bool) {
 	c := e.c
 	switch name {
 	case "end_user":
 		if c.req.endUser == "" {
-			return "no end user is named"
+			return "no end user is named", false
 		}
-		return "end user " + c.req.endUser + " is not blocked"
+		return "end user " + c.req.endUser + " is not blocked", true
 	case "key_models":
-		return "the key may use " + c.req.model
+		return "the key may use " + c.req.model, true
 	case "key_expiry":
 		if k := c.principal.Key; k != nil && k.Expires != nil {
-			return "the key is valid until " + stamp(*k.Expires)
+			return "the key is valid until " + stamp(*k.Expires), true
 		}
-		return "the key does not expire"
+		return "the key does not expire", false
 	case "owner_models":
-		return "team, user and organization may use " + c.req.model
+		return "team, user and organization may use " + c.req.model, true
 	case "client_tags":
 		if tags := c.allTags(); len(tags) > 0 {
-			return "tags of the call: " + strings.Join(tags, ", ")
+			return "tags of the call: " + strings.Join(tags, ", "), true
 		}
-		return "the call has no tags"
+		return "the call has no tags", false
 	case "user_param":
-		return "param user is there or not required"
+		if r := c.snap.Routing; r != nil && r.Config.General.EnforceUserParam {
+			return "the call has the param user", true
+		}
+		return "the param user is not required", false
 	}
-	return ""
+	return "", false
 }
 
 // cost is what the call would reserve.
@@ -224,84 +243,6 @@ func (e *explainer) cost() {
 		e.say("no budget counts the call: nothing is reserved of its cost")
 	}
 	e.out.MaxCost = m
-}
-
-// limits tells of the caller's budgets and limits, in the order of admission.
-func (e *explainer) limits(o *admit.Outlook) {
-	for i := range o.Budgets {
-		e.note(e.budget(&o.Budgets[i]))
-	}
-	for i := range o.Rates {
-		e.note(e.rate(&o.Rates[i]))
-	}
-	switch {
-	case o.No == nil:
-	case o.No.Budget:
-		e.refuse("budget", e.c.notAdmitted(o.No))
-	default:
-		e.refuse("rate_limit", e.c.notAdmitted(o.No))
-	}
-}
-
-// shownID is a scope's id as messages show it.
-func shownID(sc model.Scope) string { return strings.ReplaceAll(sc.ID, "\x1f", ":") }
-
-func (e *explainer) budget(b *admit.BudgetStanding) Check {
-	free := max(0, b.Limit.Add(-b.Spent).Add(-b.Reserved))
-	k := Check{Name: "budget", OK: b.No == nil, Scope: b.Scope.Dim.String(), ID: shownID(b.Scope), Unit: "usd", Limit: dollarsOf(b.Limit),
-		Used: dollarsOf(b.Spent), Reserved: dollarsOf(b.Reserved), Free: dollarsOf(free), Needed: dollarsOf(b.Need)}
-	resets := b.Resets
-	if resets.IsZero() {
-		resets = e.windowEnd(b.Scope)
-	}
-	if !resets.IsZero() {
-		resets = resets.UTC()
-		k.ResetsAt = &resets
-	}
-	kind := "budget"
-	if b.Soft {
-		kind = "soft budget"
-	}
-	k.What = fmt.Sprintf("%s of %s %s: $%s of $%s spent", kind, k.Scope, k.ID, dollars(b.Spent.USD()), dollars(b.Limit.USD()))
-	if b.Reserved > 0 {
-		k.What += ", $" + dollars(b.Reserved.USD()) + " held by calls in flight"
-	}
-	return k
-}
-
-// windowEnd is when a budget that nobody has used yet begins anew.
-func (e *explainer) windowEnd(sc model.Scope) time.Time {
-	def, ok := e.c.snap.BudgetOf(sc)
-	if !ok || def.Window.Endless() {
-		return time.Time{}
-	}
-	where := time.UTC
-	if r := e.c.snap.Routing; r != nil && r.Location != nil {
-		where = r.Location
-	}
-	_, end := def.Window.Span(e.c.start, def.Anchor, where)
-	return end
-}
-
-func (e *explainer) rate(r *admit.RateStanding) Check {
-	k := Check{Name: "rate_limit", OK: r.OK, Scope: r.Scope.Dim.String(), ID: shownID(r.Scope), Unit: r.Kind.String(), Limit: number(r.Limit),
-		Used: number(r.Limit - r.Remaining), Free: number(r.Remaining), Needed: number(r.Need), Uncertain: !r.Known}
-	if r.Reset > 0 {
-		at := e.c.start.Add(r.Reset).UTC()
-		k.ResetsAt = &at
-	}
-	k.What = fmt.Sprintf("%s of %s %s: %d of %d used", k.Unit, k.Scope, k.ID, r.Limit-r.Remaining, r.Limit)
-	return k
-}
-
-func number(n int64) *float64 {
-	f := float64(n)
-	return &f
-}
-
-func dollarsOf(m unit.Money) *float64 {
-	f := m.USD()
-	return &f
 }
 
 // mention notes what may answer before anybody is asked.

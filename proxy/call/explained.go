@@ -60,6 +60,9 @@ type Check struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
 	What string `json:"what"` // in words
+	// Skipped is set when there was nothing to ask: the call or its caller lacks
+	// what the check is about.
+	Skipped bool `json:"skipped,omitzero"`
 
 	Scope     string     `json:"scope,omitzero"` // of limits and budgets: key, team, …
 	ID        string     `json:"id,omitzero"`

@@ -60,7 +60,22 @@ func (e *explainer) routing(lanes []admit.Outlook) {
 			e.out.Candidates = append(e.out.Candidates, e.candidate(&v, &v.Options[j], f.Name, i > 0, full[v.Options[j].Deployment.ID]))
 		}
 	}
+	e.leftOut(views)
 	e.choose(views, full)
+}
+
+// leftOut notes what the configuration says of deployments that cannot be used as
+// they are written; most of them are not among the candidates.
+func (e *explainer) leftOut(views map[string]*route.View) {
+	if e.narrow {
+		return
+	}
+	for _, w := range e.c.snap.Routing.Warnings {
+		group, _, _ := strings.Cut(strings.TrimPrefix(w, "model "), ": ")
+		if views[group] != nil {
+			e.say("the configuration warns: " + w)
+		}
+	}
 }
 
 // groups are the group asked for, then the fallbacks that the caller may reach.
@@ -117,14 +132,14 @@ var filters = map[string]string{
 
 func (e *explainer) candidate(v *route.View, o *route.Option, group string, fallback bool, lane *admit.Outlook) Candidate {
 	d := o.Deployment
-	k := Candidate{ID: d.ID, Group: group, Model: shownModel(d, o.Model), Provider: d.Provider, Region: d.Region, APIBase: withoutQuery(d.APIBase),
+	k := Candidate{ID: d.ID, Group: group, Model: shownModel(d, o.Model), Provider: d.Provider, Region: d.Region, APIBase: shownBase(d.APIBase),
 		Fallback: fallback, Verdict: "ok", Probability: o.Chance, Order: d.Order, Weight: d.Weight, Tags: d.Tags, MaxInput: d.MaxInput,
 		InFlight: o.InFlight, Requests: o.Requests, Tokens: o.Tokens, Latency: o.Latency}
 	if v.Strategy != "simple-shuffle" {
 		k.Score = &o.Measure
 	}
 	k.InputPrice, k.OutputPrice = priceOf(d.Price, price.Input), priceOf(d.Price, price.Output)
-	if lane != nil {
+	if lane != nil && !e.narrow { // what a deployment or provider may take is the operator's
 		for i := range lane.Budgets {
 			k.Limits = append(k.Limits, e.budget(&lane.Budgets[i]))
 		}
@@ -141,7 +156,10 @@ func (e *explainer) candidate(v *route.View, o *route.Option, group string, fall
 		k.Verdict, k.Reason = o.Out, "cooling until "+stamp(o.Until)+": "+o.Why
 	case o.Out != "":
 		k.Verdict, k.Reason = o.Out, filters[o.Out]
-		if o.Out == "full" && lane != nil && lane.No != nil {
+		if o.Out == "order" && d.Order == nil {
+			k.Reason = "deployments that have an order come first"
+		}
+		if o.Out == "full" && lane != nil && lane.No != nil && !e.narrow {
 			k.Reason = e.c.whyFull(lane.No)
 		}
 	case d.Problem != "":

@@ -48,7 +48,7 @@ func (c *call) headers(whole bool) {
 	c.setID()
 	if d := c.served.Deployment; d != nil {
 		c.setText(headerModelID, d.ID)
-		c.setText(headerAPIBase, withoutQuery(d.APIBase))
+		c.setText(headerAPIBase, shownBase(d.APIBase))
 		c.setText(headerRegion, d.Region)
 	}
 	c.setText(headerVersion, c.h.Version)
@@ -170,9 +170,17 @@ func (c *call) passHeaders(x *upstream.Exchange) {
 	})
 }
 
-func withoutQuery(base string) string {
-	head, _, _ := strings.Cut(base, "?")
-	return head
+// shownBase is a provider's address without what may be secret in it: user,
+// password and query.
+func shownBase(base string) string {
+	base, _, _ = strings.Cut(base, "?")
+	scheme, rest, ok := strings.Cut(base, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	at := strings.LastIndexByte(host, '@')
+	if !ok || at < 0 {
+		return base
+	}
+	return scheme + "://" + rest[at+1:]
 }
 
 // appendStreamError is an error frame in the client's dialect. On OpenAI routes

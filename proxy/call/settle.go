@@ -104,7 +104,7 @@ func (c *call) entryOf(o outcome, cost price.Cost, now time.Time) *store.Entry {
 		e.TeamAlias = p.Team.Alias
 	}
 	if d := c.served.Deployment; d != nil {
-		e.Model, e.ModelID, e.Provider, e.APIBase = d.FullModel, d.ID, d.Provider, d.APIBase
+		e.Model, e.ModelID, e.Provider, e.APIBase = d.FullModel, d.ID, d.Provider, shownBase(d.APIBase)
 		if d.Wildcard {
 			e.Model = d.Provider + "/" + c.served.Model
 		}
