@@ -160,6 +160,9 @@ func byRequestID(ctx context.Context, tx pgx.Tx, f *Filter) ([]Row, error) {
 		}
 		return readRows(ctx, tx, `SELECT `+logColumns+bodies+logTable+w.String()+` LIMIT 10`, w.args)
 	}
+	if strings.ContainsRune(f.RequestID, 0) {
+		return nil, nil // no text of PostgreSQL has it
+	}
 	rows, err := find("request_id = ?", f.RequestID)
 	if err != nil || len(rows) > 0 {
 		return rows, err
