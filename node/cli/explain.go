@@ -110,24 +110,24 @@ func (c *client) explain(ask map[string]any, cmd *cobra.Command) error {
 		return c.show(v, nil)
 	}
 	m, _ := v.(map[string]any)
-	var b strings.Builder
-	switch calls, several := m["calls"].([]any); {
-	case m["verdict"] != nil:
-		picture(&b, m)
-	case several:
-		for _, one := range calls {
-			if t, ok := one.(map[string]any); ok {
-				traced(&b, t)
-				b.WriteByte('\n')
-			}
-		}
-		line(&b, cell(m["summary"]))
-	default:
-		traced(&b, m)
-	}
-	_, err = io.WriteString(c.out, b.String())
-	if err != nil {
+	if _, err := io.WriteString(c.out, drawn(m)); err != nil {
 		return fmt.Errorf("write the explanation: %w", err)
 	}
 	return nil
+}
+
+// drawn is an explanation for people.
+func drawn(m map[string]any) string {
+	calls, several := m["calls"].([]any)
+	switch {
+	case m["verdict"] != nil:
+		return picture(m)
+	case !several:
+		return traced(m)
+	}
+	var b strings.Builder
+	for _, t := range objectsOf(calls) {
+		b.WriteString(traced(t) + "\n")
+	}
+	return b.String() + cell(m["summary"]) + "\n"
 }
