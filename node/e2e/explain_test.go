@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidwall/gjson"
+
 	"tollgate/ledger/flush/pgtest"
 	"tollgate/node/e2e/fake"
 )
@@ -85,6 +87,10 @@ func TestExplainSaysBeforehandWhatACallThenMeets(t *testing.T) {
 			if call.status != c.status || !same {
 				t.Errorf("the call is told %d %s\nand the explanation %s", call.status, call.body, e.get("refusal").Raw)
 			}
+			status, said := run(t, options{env: []string{"LITELLM_MASTER_KEY=" + masterKey}}, "explain", "--addr", n.url, "--key", key, "--model", model)
+			if status != 0 || !strings.Contains(said, "REFUSED") || !strings.Contains(said, "would be refused with status "+fmt.Sprint(c.status)+" by the check "+c.check) || strings.Contains(said, key) {
+				t.Errorf("tollgate explain (%d):\n%s", status, said)
+			}
 			id := call.header.Get("x-litellm-call-id")
 			if c.unit == "" || id == "" {
 				return
@@ -100,6 +106,25 @@ func TestExplainSaysBeforehandWhatACallThenMeets(t *testing.T) {
 				return nil
 			})
 		})
+	}
+}
+
+func TestABudgetThatATeamHasUsedUpIsNamedToItsKeys(t *testing.T) {
+	t.Parallel()
+	n := start(t, options{config: configFor(fake.Start(t), "")})
+	if a := n.do(t, "POST", "/team/new", masterKey, `{"team_id":"red","max_budget":0.00000001}`); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	key := n.newKey(t, `"team_id":"red","max_budget":1`)
+	e := n.explain(t, key, `"model":"gpt","body":{"messages":[{"role":"user","content":"hi"}],"max_tokens":100,"user":"somebody"}`)
+	no := e.get(`checks.#(ok==false)`)
+	if e.get("refusal.check").String() != "budget" || no.Get("scope").String() != "team" || no.Get("id").String() != "red" || !no.Get("limit").Exists() {
+		t.Errorf("%s\n%s", e.get("refusal").Raw, no.Raw)
+	}
+	call := n.chat(t, key, "gpt", "hi", "")
+	a := n.do(t, "POST", "/utils/explain", key, fmt.Sprintf(`{"request_id":%q}`, call.header.Get("x-litellm-call-id")))
+	if call.status != 429 || a.get("refusal.scope").String() != "team" || a.get("refusal.unit").String() != "usd" {
+		t.Errorf("%d %s\nexplained: %s", call.status, call.body, a.body)
 	}
 }
 
@@ -204,6 +229,11 @@ func TestAnyNodeExplainsACallAlsoOfANodeThatIsGone(t *testing.T) {
 			status, said = run(t, options{env: []string{"LITELLM_MASTER_KEY=" + masterKey}}, "explain", "--addr", other.url, "--key", "ci", "--model", "gpt")
 			if status != 0 || !strings.Contains(said, "would be admitted") {
 				t.Errorf("tollgate explain --key (%d):\n%s", status, said)
+			}
+			status, said = run(t, options{env: []string{"LITELLM_MASTER_KEY=" + key}}, "explain", "--addr", other.url, "--output", "json", ids[1])
+			// Before it stands a warning that a node is away.
+			if raw := gjson.Parse(said[max(0, strings.IndexByte(said, '{')):]); status != 0 || raw.Get("answered_by.model_group").String() != "gpt" || raw.Get("caller.key_alias").String() != "ci" {
+				t.Errorf("tollgate explain --output json, by the caller (%d):\n%s", status, said)
 			}
 		})
 	}
