@@ -40,14 +40,14 @@ func TestProbesAreAsTheModelSays(t *testing.T) {
 			deployment(t, "embedding", "c", `{"mode":"embedding"}`),
 			deployment(t, "other", "d", `{"health_check_model":"openai/gpt-small"}`),
 			deployment(t, "picture", "e", `{"mode":"image_generation"}`),
-			deployment(t, "slow", "f", `{"health_check_timeout":0.05}`),
+			deployment(t, "slow", "f", `{"health_check_timeout":1}`),
 			deployment(t, "wild", "x/*", `{"health_check_model":"x/gpt-tiny"}`),
 			deployment(t, "unknown", "x/*", `{}`),
 		}
 	})
 	type question struct{ path, model string }
 	var mu sync.Mutex
-	asked := map[string]question{}
+	asked, slow := map[string]question{}, make(chan struct{})
 	w.serve(func(w *world, host string, c net.Conn, req *http.Request, body []byte) {
 		var b struct{ Model string }
 		_ = json.Unmarshal(body, &b)
@@ -56,6 +56,7 @@ func TestProbesAreAsTheModelSays(t *testing.T) {
 		mu.Unlock()
 		switch {
 		case host == "slow.test":
+			close(slow)
 			_, _ = io.Copy(io.Discard, c)
 		case req.URL.Path == "/v1/embeddings":
 			respond(c, 200, "", `{"object":"list","model":"x","data":[{"object":"embedding","index":0,"embedding":[1]}],"usage":{"prompt_tokens":1,"total_tokens":1}}`)
@@ -69,6 +70,9 @@ func TestProbesAreAsTheModelSays(t *testing.T) {
 	for _, p := range w.calls.Probe(context.Background(), w.state.State(), func(*state.Deployment) bool { return true }) {
 		found[p.ID] = p
 	}
+	<-slow // it is asked, however late
+	mu.Lock()
+	defer mu.Unlock()
 	require.Len(t, found, 7, "a wildcard that names no model is not asked")
 	require.Equal(t, map[string]question{
 		"chat.test":       {"/v1/chat/completions", "gpt-x"},
