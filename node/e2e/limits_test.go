@@ -335,9 +335,13 @@ func TestBothSidesOfACutTogetherKeepToTheirPartsOfALimit(t *testing.T) {
 			keys := keysOf(t, c.nodes[0])
 			for _, key := range keys { // known everywhere, and all but unused
 				for _, n := range c.nodes {
-					if a := n.chat(t, key, "gpt", "hi", `"max_tokens":10`); a.status != 200 {
-						t.Fatalf("%d %s", a.status, a.body)
-					}
+					// A limit whose owner has only just become it may rest for a moment.
+					eventually(t, soon, "the key is served", func() error {
+						if a := n.chat(t, key, "gpt", "hi", `"max_tokens":10`); a.status != 200 {
+							return fmt.Errorf("%d %s", a.status, a.body)
+						}
+						return nil
+					})
 				}
 			}
 			for _, n := range c.nodes {
